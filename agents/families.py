@@ -1,0 +1,109 @@
+"""The candidates that the searches try: a family of fixed schedules, and settings of the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from agents.policy import PolicySpec
+from agents.schedules import interleave, split_amount
+from growenv.config import GrowthConfig
+from growenv.randomness import Purpose, integers
+
+Totals = tuple[int, ...]
+
+
+def per_task_spec(config: GrowthConfig, first: Totals, later: Totals) -> PolicySpec:
+    """A per-task schedule that adds the given neurons to each layer, as early as it can."""
+    requests = []
+    for totals in (first, later):
+        wanted = interleave([split_amount(total, config.amounts) for total in totals])[: config.decisions]
+        requests.append([list(request) for request in wanted])
+    label = f"first task +{'/'.join(map(str, first))}, later tasks +{'/'.join(map(str, later))}"
+    return PolicySpec("per-task", {"first": requests[0], "later": requests[1]}, label)
+
+
+def levels(config: GrowthConfig) -> tuple[int, ...]:
+    """Neurons that a task may add to a layer: all sums of at most three amounts."""
+    sums = {sum(parts) for count in range(4) for parts in combinations_with_replacement(config.amounts, count)}
+    return tuple(sorted(sums))
+
+
+def anchors(config: GrowthConfig) -> list[PolicySpec]:
+    """Schedules that every search tries: never, static, periodic, doubling, and growth by one amount in every task."""
+    specs = [PolicySpec("never"), PolicySpec("static-large"), PolicySpec("doubling")]
+    every = sorted({1, 2, max(1, config.decisions // 2), config.decisions, 2 * config.decisions})
+    for amount in config.amounts:
+        specs += [_named("periodic", every=period, amount=amount) for period in every]
+    return specs
+
+
+def _named(policy: str, **options: Any) -> PolicySpec:
+    return PolicySpec(policy, options, f"{policy}({', '.join(f'{name}={value}' for name, value in options.items())})")
+
+
+def schedule_family(config: GrowthConfig, count: int, seed: int = 0) -> list[PolicySpec]:
+    """The first `count` candidates of a fixed sequence: the anchors, then random per-task schedules, without repeats.
+
+    A per-task schedule is drawn as one level for each layer, for the first task and for the later ones.
+    """
+    choices, layers = levels(config), len(config.hidden)
+    specs = {spec.key: spec for spec in anchors(config)}
+    for draw in range(50 * count):  # repeats are skipped, so a small family ends before `count`
+        if len(specs) >= count:
+            break
+        picks = integers(len(choices), seed, Purpose.POLICY, draw, np.arange(2 * layers))
+        totals = tuple(choices[pick] for pick in picks)
+        spec = per_task_spec(config, totals[:layers], totals[layers:])
+        specs.setdefault(spec.key, spec)
+    return list(specs.values())[:count]
+
+
+def neighbours(config: GrowthConfig, specs: Sequence[PolicySpec]) -> list[PolicySpec]:
+    """Per-task schedules one level away in one place, of the first spec first; schedules of other kinds have none."""
+    choices = levels(config)
+    found: dict[str, PolicySpec] = {}
+    for spec in specs:
+        if spec.policy != "per-task":
+            continue
+        totals = [*_totals(config, spec.options["first"]), *_totals(config, spec.options["later"])]
+        for place, total in enumerate(totals):
+            at = min(range(len(choices)), key=lambda level: abs(choices[level] - total))
+            for level in (at - 1, at + 1):
+                if 0 <= level < len(choices):
+                    moved = (*totals[:place], choices[level], *totals[place + 1 :])
+                    near = per_task_spec(config, moved[: len(config.hidden)], moved[len(config.hidden) :])
+                    found.setdefault(near.key, near)
+    return list(found.values())
+
+
+def _totals(config: GrowthConfig, requests: Sequence[Sequence[int]]) -> Totals:
+    return tuple(sum(amount for at, amount in requests if at == layer) for layer in range(len(config.hidden)))
+
+
+def gate_family(config: GrowthConfig, policy: str) -> list[PolicySpec]:
+    """Settings of a gate around its published ones, which come first.
+
+    Raises:
+        ValueError: `policy` is no gate that has a family.
+    """
+    if policy == "plateau":
+        grid = [
+            {"tau": tau, "patience": patience, "amount": amount}
+            for tau in (0.0005, 0.02, 0.005, 0.05, 0.1)
+            for patience in (1, 2)
+            for amount in config.amounts
+        ]
+    elif policy == "loss-gate":
+        grid = [
+            {"tau": tau, "rounds": rounds, "amount": amount}
+            for tau in (0.01, 0.5, 0.1, 1.0, 0.2)
+            for rounds in (1, 2)
+            for amount in config.amounts
+        ]
+    else:
+        raise ValueError(f"no settings to tune are known for policy {policy!r}; known: plateau, loss-gate")
+    return [_named(policy, **options) for options in grid]

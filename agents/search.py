@@ -1,0 +1,234 @@
+"""Tunes baselines on val contexts: a family of fixed schedules, and the settings of gates.
+
+The search is successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) inside a stated budget of episodes: all
+candidates play a few contexts, the better half plays twice as many, and so on. A context once played is never played
+again. The best candidates' neighbours are tried as well, so that the best fixed schedule is a hard one to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from agents.evaluation import ROWS, MakeEnv, Progress, evaluation_contexts, make_vector_env, play_together
+from agents.families import neighbours, schedule_family
+from agents.policy import PolicySpec
+from growenv.config import GrowthConfig
+from growenv.streams.tasks import Context
+
+EPISODES = 5_000
+START = 8  # contexts of the first rung
+EXPLORED = 32  # contexts up to which candidates are halved before the final
+CONTEXTS = 128  # contexts of the final
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate and its score.
+
+    Attributes:
+        spec: the candidate.
+        contexts: val contexts that it played.
+        mean: mean return over them.
+    """
+
+    spec: PolicySpec
+    contexts: int
+    mean: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {"spec": self.spec.to_json(), "contexts": self.contexts, "mean": self.mean}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found and what it cost.
+
+    Attributes:
+        best: the winner.
+        trials: all candidates; those that got further come first, then the better ones.
+        episodes: episodes played.
+    """
+
+    best: PolicySpec
+    trials: tuple[Trial, ...]
+    episodes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        trials = [trial.to_json() for trial in self.trials]
+        return {"best": self.best.to_json(), "trials": trials, "episodes": self.episodes}
+
+
+class Scoreboard:
+    """The returns of all candidates on the first contexts of a fixed list, played only once each.
+
+    Args:
+        config: the environment.
+        contexts: val contexts; a candidate's score on k contexts is taken on the first k.
+        budget: episodes that may be played in all.
+        rows, progress, make_env: as in `agents.evaluation.play`; progress counts against the budget.
+    """
+
+    def __init__(
+        self,
+        config: GrowthConfig,
+        contexts: Sequence[Context],
+        budget: int,
+        rows: int = ROWS,
+        progress: Progress | None = None,
+        make_env: MakeEnv = make_vector_env,
+    ) -> None:
+        if len(contexts) < START:
+            raise ValueError(f"a search needs at least {START} contexts, got {len(contexts)}")
+        # Only the reward matters here, so the search does not pay for the accuracy matrix.
+        self.config = replace(config, accuracy_matrix=False)
+        self.contexts, self.budget = tuple(contexts), budget
+        self.rows, self.progress, self.make_env = rows, progress, make_env
+        self.spent = 0
+        self._specs: dict[str, PolicySpec] = {}
+        self._returns: dict[str, list[float]] = {}
+
+    def __len__(self) -> int:
+        """Candidates that have played."""
+        return len(self._specs)
+
+    @property
+    def left(self) -> int:
+        """Episodes left in the budget."""
+        return self.budget - self.spent
+
+    def known(self, spec: PolicySpec) -> int:
+        """Contexts that the candidate has played."""
+        return len(self._returns.get(spec.key, ()))
+
+    def score(self, specs: Sequence[PolicySpec], contexts: int) -> list[PolicySpec]:
+        """The candidates, best first by mean return on the first `contexts` contexts; plays what is missing."""
+        unique = {spec.key: spec for spec in specs}
+        self._specs.update({key: spec for key, spec in unique.items() if key not in self._specs})
+        entries = [(spec, self.contexts[self.known(spec) : contexts]) for spec in unique.values()]
+        missing = sum(len(own) for _, own in entries)
+        spent = self.spent
+        report = None if self.progress is None else (lambda done, _: self.progress(spent + done, self.budget))
+        played = play_together(entries, self.config, self.rows, report, self.make_env)
+        for key, records in zip(unique, played, strict=True):
+            self._returns.setdefault(key, []).extend(record.return_ for record in records)
+        self.spent += missing
+        return sorted(unique.values(), key=lambda spec: -self.mean(spec, contexts))
+
+    def mean(self, spec: PolicySpec, contexts: int | None = None) -> float:
+        """Mean return of a candidate on the first contexts, or on all that it played."""
+        return float(np.mean(self._returns[spec.key][:contexts]))
+
+    def result(self, best: PolicySpec) -> SearchResult:
+        """All trials so far."""
+        trials = [Trial(spec, self.known(spec), self.mean(spec)) for spec in self._specs.values()]
+        trials.sort(key=lambda trial: (trial.spec.key != best.key, -trial.contexts, -trial.mean))
+        return SearchResult(best, tuple(trials), self.spent)
+
+
+def rungs(candidates: int, start: int, stop: int) -> list[tuple[int, int]]:
+    """Successive halving as (candidates, contexts) of each rung: half the candidates on twice the contexts.
+
+    `rungs(12, 8, 64)` is ``[(12, 8), (6, 16), (3, 32), (2, 64)]``.
+    """
+    plan = [(candidates, min(start, stop))]
+    while plan[-1][1] < stop:
+        plan.append((-(-plan[-1][0] // 2), min(2 * plan[-1][1], stop)))
+    return plan
+
+
+def cost(plan: Iterable[tuple[int, int]]) -> int:
+    """Episodes of a plan of rungs whose candidates are all new."""
+    episodes, before = 0, 0
+    for candidates, contexts in plan:
+        episodes += candidates * (contexts - before)
+        before = contexts
+    return episodes
+
+
+def affordable(budget: int, start: int, stop: int) -> int:
+    """The most candidates whose halving from `start` to `stop` contexts fits into `budget` episodes."""
+    count = 0
+    while cost(rungs(count + 1, start, stop)) <= budget:
+        count += 1
+    return count
+
+
+def halve(board: Scoreboard, specs: Sequence[PolicySpec], stop: int, start: int = START) -> list[PolicySpec]:
+    """The candidates that reach the last rung of `stop` contexts, best first."""
+    survivors = list(specs)
+    for candidates, contexts in rungs(len(survivors), start, stop):
+        survivors = board.score(survivors[:candidates], contexts)
+    return survivors
+
+
+def best_fixed_schedule(
+    config: GrowthConfig,
+    contexts: Sequence[Context] | None = None,
+    *,
+    episodes: int = EPISODES,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+    make_env: MakeEnv = make_vector_env,
+) -> SearchResult:
+    """The best fixed schedule that a budget of episodes finds: explore a family, try neighbours of the best, a final.
+
+    Deterministic in its arguments. Three fifths of the budget explore; the final puts the best candidates on all
+    contexts; what is left between tries neighbours.
+
+    Args:
+        config: the environment.
+        contexts: val contexts, at least 64 for a choice that means something; the first 128 of the split if None.
+        episodes: most episodes to play.
+        rows, progress, make_env: as in `agents.evaluation.play`.
+
+    Raises:
+        ValueError: fewer than 8 contexts, or a budget that does not allow two candidates.
+    """
+    chosen = list(contexts) if contexts is not None else evaluation_contexts(config, "val", CONTEXTS)
+    board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
+    explored = min(EXPLORED, len(chosen))
+    finalists = max(2, min(8, episodes // 500))
+    final = rungs(finalists, min(2 * explored, len(chosen)), len(chosen))
+    # The finalists know the explored contexts already, but a neighbour may replace any of them: keep the full price.
+    reserve = sum(count * contexts for count, contexts in final[:1]) + cost(final) - cost(final[:1])
+    count = affordable(min(3 * episodes // 5, episodes - reserve), START, explored)
+    if count < 2:
+        raise ValueError(f"{episodes} episodes are too few to compare two schedules; allow at least 1000")
+    leaders = halve(board, schedule_family(config, count), explored)[:finalists]
+    while (room := affordable(board.left - reserve, START, explored)) >= 2:
+        more = [*neighbours(config, leaders[:4]), *schedule_family(config, len(board) + 32)]
+        new = [spec for spec in more if not board.known(spec)][: min(room, 32)]
+        if not new:
+            break  # a small family has no more schedules
+        leaders = board.score([*leaders, *halve(board, new, explored)], explored)[:finalists]
+    for survivors, seen in final:
+        leaders = board.score(leaders[:survivors], seen)
+    return board.result(leaders[0])
+
+
+def tune(
+    specs: Sequence[PolicySpec],
+    config: GrowthConfig,
+    contexts: Sequence[Context] | None = None,
+    *,
+    episodes: int = EPISODES // 10,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+    make_env: MakeEnv = make_vector_env,
+) -> SearchResult:
+    """The best of the given policies by successive halving; the first ones are tried if the budget allows not all.
+
+    Arguments and errors as in `best_fixed_schedule`; the contexts are the first 64 of the val split if None.
+    """
+    chosen = list(contexts) if contexts is not None else evaluation_contexts(config, "val", CONTEXTS // 2)
+    board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
+    count = min(len(specs), affordable(episodes, START, len(chosen)))
+    if count < 1:
+        raise ValueError(f"{episodes} episodes are too few for {len(chosen)} contexts; allow at least {len(chosen)}")
+    return board.result(halve(board, specs[:count], len(chosen))[0])

@@ -1,0 +1,157 @@
+"""Every option of an environment: typed, validated, JSON both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from growenv.hardware import Meter
+from growenv.growth import GrowthOperator
+from growenv.protection import Protection
+from growenv.registry import unknown_name
+from growenv.streams import Dataset, StreamDistribution
+
+SPLITS = ("train", "val", "test", "ood")
+
+
+@dataclass(frozen=True)
+class GrowthConfig:
+    """The options of `GrowthEnv` and `GrowthVectorEnv`.
+
+    Parts (data set, streams, protection, growth, meter, optimiser) are given by registered name or as objects; a
+    configuration with objects cannot be written as JSON.
+
+    Attributes:
+        dataset: what is learned: ``digits``, ``mnist``, ``fashion-mnist`` or a `Dataset`.
+        streams: the stream distribution: ``mixed``, ``split``, ``permuted``, ``rotated`` or an object.
+        split: which contexts are drawn: ``train``, ``val``, ``test`` or ``ood``.
+        tasks: tasks of a stream; the ood split has more.
+        decisions: decisions in each task.
+        minibatches: minibatches that are trained after each decision.
+        batch_size: samples in a minibatch.
+        hidden: initial width of each hidden layer.
+        max_hidden: greatest width of each hidden layer.
+        amounts: numbers of neurons that one action can add.
+        optimizer: ``adam`` or ``sgd``.
+        learning_rate: its step size.
+        protection: what guards old tasks: ``freeze`` or ``finetune``, or an object.
+        growth: how new neurons start: ``random``, or an object.
+        meter: what a network costs: ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
+        budget: range from which a context's budget is drawn, as a share of what the largest network uses.
+        price: range from which a context's price of that whole share is drawn (log-uniform); equal ends pin it.
+        validation_samples: most validation samples of a task; the reward is measured on them.
+        test_samples: most inner-test samples of a task; only the final figures are measured on them.
+        accuracy_matrix: measure tasks before they are trained as well, which forward transfer needs. Without it a
+            stream costs less and ``fwt`` is 0.
+        divergence_penalty: taken from the reward when a network's loss stops being finite, which ends its stream.
+    """
+
+    dataset: str | Dataset = "digits"
+    streams: str | StreamDistribution = "mixed"
+    split: str = "train"
+    tasks: int = 5
+    decisions: int = 6
+    minibatches: int = 20
+    batch_size: int = 32
+    hidden: tuple[int, ...] = (8, 8)
+    max_hidden: tuple[int, ...] = (64, 64)
+    amounts: tuple[int, ...] = (4, 16)
+    optimizer: str = "adam"
+    learning_rate: float = 0.005
+    protection: str | Protection = "freeze"
+    growth: str | GrowthOperator = "random"
+    meter: str | Meter = "parameters"
+    budget: tuple[float, float] = (0.2, 1.0)
+    price: tuple[float, float] = (0.05, 1.0)
+    validation_samples: int = 128
+    test_samples: int = 256
+    accuracy_matrix: bool = True
+    divergence_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "max_hidden", "amounts"):
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
+        for name in ("budget", "price"):
+            object.__setattr__(self, name, _range(name, getattr(self, name)))
+        for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples"):
+            _check(_is_integer(getattr(self, name)) and getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
+        _check(self.split in SPLITS, "split", self.split, f"one of {', '.join(SPLITS)}")
+        _check(_is_number(self.learning_rate) and self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
+        penalty = self.divergence_penalty
+        _check(_is_number(penalty) and penalty >= 0, "divergence_penalty", penalty, "a number >= 0")
+        _check(isinstance(self.accuracy_matrix, bool), "accuracy_matrix", self.accuracy_matrix, "true or false")
+        _check(len(self.hidden) > 0 and min(self.hidden) >= 1, "hidden", self.hidden, "at least one layer of at least 1 neuron")
+        fits = len(self.max_hidden) == len(self.hidden)
+        fits = fits and all(small <= large for small, large in zip(self.hidden, self.max_hidden, strict=True))
+        _check(fits, "max_hidden", self.max_hidden, f"a width for each layer, at least hidden={self.hidden}")
+        distinct = len(set(self.amounts)) == len(self.amounts) > 0 and min(self.amounts) >= 1
+        _check(distinct, "amounts", self.amounts, "different numbers of neurons, each at least 1")
+        _check(0 < self.budget[0] and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
+        low, high = self.price
+        _check(low > 0 or low == high, "price", self.price, "prices with 0 < low <= high, or one price >= 0 for both")
+
+    @classmethod
+    def from_options(cls, config: GrowthConfig | None = None, **options: Any) -> GrowthConfig:
+        """`config`, or the defaults, with some options replaced.
+
+        Raises:
+            ValueError: an option that does not exist, with the nearest one that does, or a value that is out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise unknown_name("option", name, known)
+        return dataclasses.replace(config or cls(), **options)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as plain values.
+
+        Raises:
+            ValueError: a part was given as an object; name it and register it to have it in files.
+        """
+        plain: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str | int | float | bool | tuple):
+                raise ValueError(
+                    f"the option {field.name!r} is an object ({type(value).__name__}) and cannot be written to a file; "
+                    "register it under a name and use the name"
+                )
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> GrowthConfig:
+        """The configuration that `to_json` wrote; raises `ValueError` as `from_options` does."""
+        if not isinstance(plain, dict):
+            raise ValueError(f"a configuration is a JSON object, got {type(plain).__name__}")
+        return cls.from_options(**plain)
+
+
+def _check(holds: bool, name: str, given: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"option {name}={given!r}: expected {expected}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _integers(name: str, given: Any) -> tuple[int, ...]:
+    values = tuple(given) if isinstance(given, list | tuple) else (given,)
+    _check(all(_is_integer(value) for value in values), name, given, "integers")
+    return values
+
+
+def _range(name: str, given: Any) -> tuple[float, float]:
+    values = tuple(given) if isinstance(given, list | tuple) else (given, given)
+    _check(len(values) == 2 and all(_is_number(v) for v in values), name, given, "a number, or two: low and high")
+    low, high = (float(value) for value in values)
+    _check(0 <= low <= high, name, given, "0 <= low <= high")
+    return low, high

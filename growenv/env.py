@@ -1,0 +1,169 @@
+"""GrowthEnv: when and where should a network grow? One network as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from growenv.config import GrowthConfig
+from growenv.vector_env import GrowthVectorEnv
+
+
+class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
+    """A growing network learns a stream of tasks; the agent decides when and where it grows.
+
+    ## Description
+    An episode is one stream: `tasks` tasks of `decisions` decisions each. At every decision the network may grow, then it
+    trains `minibatches` minibatches of the current task and is measured on the task's validation samples. Growth uses
+    hardware, which has a hard budget and a price. Both are drawn for every episode and can be seen, and so can how
+    familiar the task's inputs look; a good policy grows where a new task needs it, as far as the price allows.
+
+    ## Action space
+    ``Discrete(1 + layers * len(amounts))``. With the defaults (two hidden layers, amounts 4 and 16):
+
+    | index | meaning |
+    | --- | --- |
+    | 0 | wait: keep training, always legal |
+    | 1, 2 | add 4, 16 neurons to hidden layer 0 |
+    | 3, 4 | add 4, 16 neurons to hidden layer 1 |
+
+    An action is legal if the layer stays within `max_hidden` and the meter finds room for it within the budget. An
+    illegal action grows nothing and costs nothing extra; it sets ``info["invalid_action"]``, and ``info["refusal"]`` says
+    why. The mask is in the observation, in ``info["action_mask"]`` and in `action_masks`.
+
+    ## Observation space
+    A ``Dict`` of float32 vectors with values in [-1, 1]. `feature_names` names every entry. "Above chance" is 0 for
+    guessing and 1 for perfection. Figures of a task that has not been trained on yet are 0.
+
+    | group | entries | range |
+    | --- | --- | --- |
+    | training | measured | 0 or 1 |
+    | | accuracy, above_chance, accuracy_gain (by the last decision) on the task's validation samples | [-1, 1] |
+    | | validation_loss, training_loss as x / (1 + x) | [0, 1] |
+    | | loss_drop: share of the training loss that the last decision took away | [-1, 1] |
+    | | confidence: probability of the right class in training | [0, 1] |
+    | | generalisation_gap: validation minus training loss | [-1, 1] |
+    | | stream_accuracy: mean over all tasks of the stream, unseen ones counting 0 | [0, 1] |
+    | | previous_above_chance: where the previous task ended | [-1, 1] |
+    | architecture | width_l: units of each hidden layer, share of the most | [0, 1] |
+    | | grown_l: of these, grown in the current task | [0, 1] |
+    | | since_growth: decisions since growth in this task, share of a task | [0, 1] |
+    | budget | budget, used: shares of what the largest network uses | [0, 1] |
+    | | budget_left: share of the budget | [0, 1] |
+    | | price: (log10(price) + 3) / 4 | [0, 1] |
+    | | cost of each growth action, share of the budget left | [0, 1] |
+    | task | task_progress, stream_progress: shares that are over | [0, 1] |
+    | | tasks_left as x / (1 + x) | [0, 1] |
+    | | classes: share of the data set's classes | [0, 1] |
+    | | familiarity: correlation of the mean input with the likest earlier task's | [-1, 1] |
+    | | first_task | 0 or 1 |
+    | action_mask | 1 for legal actions | 0 or 1 |
+
+    ## Reward
+    Change of the mean validation accuracy over the stream's tasks (unseen tasks count 0), minus the price times the
+    share of capacity newly used. ``info`` holds the terms ``reward_accuracy``, ``reward_cost`` and ``reward_penalty``;
+    over an episode they sum to ``info["objective"]``.
+
+    ## Start and end
+    The network starts with `hidden` units. The episode ends with ``terminated`` after the last decision of the last task,
+    or when the network's loss is no longer finite, which costs `divergence_penalty` and all accuracy. It is never
+    truncated.
+
+    ## Info
+    The same keys at every step: ``action_mask``, ``context_id``, ``context_index``, ``task``, ``decision``,
+    ``invalid_action``, ``refusal``, the reward terms, ``validation_accuracy``, ``task_accuracy``, ``used``, ``budget``,
+    ``price``, ``widths``, ``diverged``; and at the end of a stream (0 before) ``acc``, ``bwt``, ``fwt``, ``forgetting``
+    from the accuracy matrix on inner-test data, ``objective`` and ``growth_log`` (JSON: [decision, task, layer, neurons]).
+
+    ## Arguments
+    The options of `GrowthConfig` by name, for example
+    ``gymnasium.make("growenv/MixedDigits-v0", tasks=3, price=0.3)``, and ``render_mode`` (``"rgb_array"``, ``"ansi"``).
+    ``reset(options=...)`` takes ``context`` (a `Context` or its JSON), ``split``, ``index`` and ``inner_seed``.
+
+    ## Version history
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
+    _OPTIONS = {"context": "contexts", "index": "indices", "inner_seed": "inner_seeds"}
+
+    def __init__(
+        self,
+        config: GrowthConfig | None = None,
+        *,
+        render_mode: str | None = None,
+        device: str = "cpu",
+        **options: Any,
+    ) -> None:
+        self.rows = GrowthVectorEnv(
+            1, config, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, device=device, **options
+        )
+        self.render_mode = render_mode
+        self.config, self.actions = self.rows.config, self.rows.actions
+        self.feature_names = self.rows.feature_names
+        self.action_space = self.rows.single_action_space
+        self.observation_space = self.rows.single_observation_space
+
+    @property
+    def context(self) -> Any:
+        """The context of the current episode."""
+        return self.rows.contexts[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """Begin a new stream.
+
+        Args:
+            seed: seeds the choice of this and all later streams.
+            options: see the class.
+        """
+        super().reset(seed=seed)
+        self.rows.generators[0] = self.np_random
+        given = {self._OPTIONS.get(name, name): value for name, value in (options or {}).items()}
+        lists = {name: [value] if name in self._OPTIONS.values() else value for name, value in given.items()}
+        observations, infos = self.rows.reset(options=lists)
+        return _first(observations), _plain(infos)
+
+    def step(
+        self, action: np.int64 | int
+    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+        """Grow as the action says, train, measure."""
+        observations, rewards, terminated, _, infos = self.rows.step(np.asarray(action).reshape(1))
+        return _first(observations), float(rewards[0]), bool(terminated[0]), False, _plain(infos)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions are legal, shape (A,)."""
+        masks: NDArray[np.bool_] = self.rows.action_masks()[0]
+        return masks
+
+    def render(self) -> Any:
+        """The network on its hardware: a uint8 picture (height, width, 3), or text."""
+        frames = self.rows.render()
+        return None if frames is None else frames[0]
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the whole state; `restore` continues from it exactly."""
+        return self.rows.snapshot()
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a state that `snapshot` returned."""
+        self.rows.restore(snapshot)
+        self._np_random = self.rows.generators[0]
+
+
+def _first(observations: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {name: values[0].copy() for name, values in observations.items()}
+
+
+def _plain(infos: dict[str, Any]) -> dict[str, Any]:
+    """Row 0 of vector infos: Python scalars, and arrays where a row has several numbers."""
+    first = {name: values[0] for name, values in infos.items() if name[0] != "_"}
+    return {
+        name: value.copy() if isinstance(value, np.ndarray) else value.item() if hasattr(value, "item") else value
+        for name, value in first.items()
+    }

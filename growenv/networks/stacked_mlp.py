@@ -1,0 +1,344 @@
+"""N growing multi-layer perceptrons as stacked tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growenv.networks.layout import ACTIVE_STEP, FROZEN_STEP, Layout, round_up
+
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
+
+
+class StackedMLP:
+    """N ReLU networks of different widths, trained in lock-step.
+
+    Every hidden layer has *frozen* units, which never change again and read frozen units only, and *active* units,
+    which train and read both kinds. Frozen unit 0 is a constant one: its outgoing weights are the biases. Units keep
+    the order in which they were born; a unit's *birth index* is 0 for the constant unit, then counts frozen and active
+    units. Widths are allocated for the widest row and everything beyond a row's own units is exactly zero: it computes
+    zero, gets zero gradient and so stays zero.
+
+    All trainable numbers lie in flat buffers (`buffers`), one for each quantity that follows the weights: the weights
+    themselves, an optimiser's moments, a protection's importances. Growing, freezing, resetting rows and re-ordering
+    inputs treat every buffer alike.
+
+    Args:
+        rows: number of networks N.
+        inputs: input values D, without the constant one that the network's input tensors carry as their last value.
+        hidden_layers: number of hidden layers L.
+        classes: outputs of the head.
+        dtype: float32, or float64 for reference computations.
+        device: where the tensors live.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        inputs: int,
+        hidden_layers: int,
+        classes: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.rows, self.inputs, self.depth, self.classes = rows, inputs, hidden_layers, classes
+        self.dtype, self.device = dtype, torch.device(device)
+        self.frozen_units: NDArray[np.int64] = np.zeros((rows, hidden_layers), dtype=np.int64)
+        self.active_units: NDArray[np.int64] = np.zeros((rows, hidden_layers), dtype=np.int64)
+        self.layout = self._fitting_layout()
+        self.buffers: dict[str, Tensor] = {"weights": self._zeros(self.layout.size)}
+        self.frozen = [self._zeros(*shape) for shape in self._frozen_shapes(self.layout)]
+        self._set_constants()
+        self._refresh()
+
+    # -- shapes ------------------------------------------------------------------------------------------------------
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """Live units of each hidden layer without the constant unit, shape (N, L)."""
+        return self.frozen_units + self.active_units
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def _fitting_layout(self) -> Layout:
+        frozen = tuple(round_up(1 + int(n), FROZEN_STEP) for n in self.frozen_units.max(axis=0))
+        active = tuple(round_up(int(n), ACTIVE_STEP) for n in self.active_units.max(axis=0))
+        return Layout(self.rows, self.inputs + 1, frozen, active, self.classes)
+
+    def _frozen_shapes(self, layout: Layout) -> list[tuple[int, int, int]]:
+        below = (layout.inputs, *layout.frozen[:-1])
+        return [(self.rows, fan_in, fan_out) for fan_in, fan_out in zip(below, layout.frozen, strict=True)]
+
+    def _set_constants(self) -> None:
+        """Make frozen unit 0 of every layer compute one: it reads only the constant below it."""
+        for layer, weight in enumerate(self.frozen):
+            weight[:, :, 0] = 0.0
+            weight[:, -1 if layer == 0 else 0, 0] = 1.0
+
+    def _refresh(self) -> None:
+        """Rebuild the views and work space that depend on the layout."""
+        self.weights = self.layout.blocks(self.buffers["weights"])
+        self.gradient = self._zeros(self.layout.size)
+        self.gradients = self.layout.blocks(self.gradient)
+        self._space: dict[int, dict[str, list[Tensor]]] = {}
+
+    def fit(self) -> None:
+        """Allocate for the widest live row, no more and no less; called whenever units came or went."""
+        layout = self._fitting_layout()
+        if layout == self.layout:
+            return
+        self.buffers = {name: self.layout.repack(flat, layout) for name, flat in self.buffers.items()}
+        resized = [self._zeros(*shape) for shape in self._frozen_shapes(layout)]
+        for old, new in zip(self.frozen, resized, strict=True):
+            fan_in, fan_out = min(old.shape[1], new.shape[1]), min(old.shape[2], new.shape[2])
+            new[:, :fan_in, :fan_out] = old[:, :fan_in, :fan_out]
+        self.frozen, self.layout = resized, layout
+        self._refresh()
+
+    def birth_index(self, layer: int) -> NDArray[np.int64]:
+        """Birth index of every position that `layer`'s readers see, shape (N, frozen + active), -1 for padding."""
+        frozen, active = self.layout.frozen[layer], self.layout.active[layer]
+        f = self.frozen_units[:, layer, None]
+        a = self.active_units[:, layer, None]
+        head, tail = np.arange(frozen)[None], np.arange(active)[None]
+        return np.concatenate((np.where(head <= f, head, -1), np.where(tail < a, 1 + f + tail, -1)), axis=1)
+
+    # -- computing ---------------------------------------------------------------------------------------------------
+
+    def _work(self, batch: int) -> dict[str, list[Tensor]]:
+        if batch not in self._space:
+            n, lay = self.rows, self.layout
+            self._space[batch] = {
+                "frozen": [self._zeros(n, batch, width) for width in lay.frozen],
+                "active": [self._zeros(n, batch, width) for width in lay.active],
+                "all": [self._zeros(n, batch, f + a) for f, a in zip(lay.frozen, lay.active, strict=True)],
+                "delta": [self._zeros(n, batch, width) for width in lay.active],
+                "logits": [self._zeros(n, batch, lay.classes)],
+            }
+        return self._space[batch]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the current head, shape (N, B, C), valid until the next call.
+
+        Args:
+            x: inputs whose last value is one, shape (N, B, D + 1), contiguous.
+        """
+        work = self._work(x.shape[1])
+        frozen, everything = x, x
+        for layer in range(self.depth):
+            active = torch.bmm(everything, self.weights[layer], out=work["active"][layer]).clamp_(min=0.0)
+            frozen = torch.bmm(frozen, self.frozen[layer], out=work["frozen"][layer]).clamp_(min=0.0)
+            everything = torch.cat((frozen, active), dim=2, out=work["all"][layer])
+        return torch.bmm(everything, self.weights[-1], out=work["logits"][0])
+
+    def backward(self, x: Tensor, grad_logits: Tensor) -> None:
+        """Fill `gradients` for the inputs of the last `forward` call.
+
+        Args:
+            x: the inputs given to `forward`.
+            grad_logits: derivative of the summed loss, shape (N, B, C), contiguous along one of its last dimensions.
+        """
+        work = self._work(x.shape[1])
+        delta = grad_logits
+        for layer in range(self.depth, -1, -1):
+            source = x if layer == 0 else work["all"][layer - 1]
+            torch.bmm(source.transpose(1, 2), delta, out=self.gradients[layer])
+            if layer > 0:
+                outgoing = self.weights[layer][:, self.layout.frozen[layer - 1] :]
+                below = torch.bmm(delta, outgoing.transpose(1, 2), out=work["delta"][layer - 1])
+                delta = _relu_backward(below, work["active"][layer - 1], 0, grad_input=below)
+
+    def evaluate(
+        self, x: Tensor, head: Tensor, order: Tensor | None = None, frozen_only: Sequence[int] | None = None
+    ) -> Tensor:
+        """Logits under any head and any order of the inputs, shape (N, V, C).
+
+        Args:
+            x: inputs whose last value is one, shape (N, V, D + 1).
+            head: outgoing weights of the last layer's units, shape (N, frozen + active, C).
+            order: gathers the rows of the first weights before use, shape (N, D + 1); None keeps them.
+            frozen_only: use just this many frozen units of each layer and no active ones. The shapes are then the same
+                as when these units were all there were, so the logits are too, to the last bit.
+        """
+
+        def ordered(weight: Tensor) -> Tensor:
+            return weight if order is None else _take(weight, order, dim=1)
+
+        frozen, active = x, x
+        sizes = self.layout.frozen if frozen_only is None else tuple(frozen_only)
+        for layer in range(self.depth):
+            everything = active
+            fan_in = x.shape[2] if layer == 0 else sizes[layer - 1]
+            weight = self.frozen[layer][:, :fan_in, : sizes[layer]].contiguous()
+            frozen = torch.bmm(frozen, ordered(weight) if layer == 0 else weight).clamp_(min=0.0)
+            if frozen_only is None:
+                weight = ordered(self.weights[0]) if layer == 0 else self.weights[layer]
+                active = torch.cat((frozen, torch.bmm(everything, weight).clamp_(min=0.0)), dim=2)
+        if frozen_only is None:
+            return torch.bmm(active, head)
+        return torch.bmm(frozen, head[:, : sizes[-1]].contiguous())
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    def add_buffer(self, name: str) -> Tensor:
+        """A new flat buffer of zeros that follows the weights from now on."""
+        self.buffers[name] = self._zeros(self.layout.size)
+        return self.buffers[name]
+
+    def clear(self, rows: NDArray[np.bool_]) -> None:
+        """Take all units from some rows; `fit` afterwards."""
+        index = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
+        for flat in self.buffers.values():
+            for block in self.layout.blocks(flat):
+                block[index] = 0.0
+        for weight in self.frozen:
+            weight[index] = 0.0
+        self.frozen_units[rows] = 0
+        self.active_units[rows] = 0
+        self._set_constants()
+
+    def clear_buffer(self, name: str, rows: NDArray[np.bool_]) -> None:
+        """Zero one buffer for some rows."""
+        if rows.all():
+            self.buffers[name].zero_()
+            return
+        index = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
+        for block in self.layout.blocks(self.buffers[name]):
+            block[index] = 0.0
+
+    def reserve(self, layer: int, amounts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Make room for new active units and count them as live; their weights are zero until `set_units` is called.
+
+        Args:
+            layer: hidden layer that grows.
+            amounts: new units of each row, shape (N,).
+
+        Returns:
+            Position of each row's first new unit among the active ones, shape (N,).
+        """
+        first = self.active_units[:, layer].copy()
+        self.active_units[:, layer] += amounts
+        self.fit()
+        return first
+
+    def set_units(
+        self,
+        layer: int,
+        first: NDArray[np.int64],
+        amounts: NDArray[np.int64],
+        fan_in: Tensor,
+        fan_out: Tensor | None = None,
+    ) -> None:
+        """Write the weights of new active units.
+
+        Args:
+            layer: hidden layer of the units.
+            first: position of each row's first new unit, shape (N,), as `reserve` returned it.
+            amounts: new units of each row, shape (N,).
+            fan_in: their incoming weights, shape (N, fan_in, K) with K >= max(amounts); columns past a row's amount are
+                ignored.
+            fan_out: their outgoing weights, shape (N, K, fan_out of the next block); None for zero.
+        """
+        row, unit = np.nonzero(np.arange(fan_in.shape[2])[None, :] < amounts[:, None])
+        if not len(row):
+            return
+        n, k = torch.from_numpy(row).to(self.device), torch.from_numpy(unit).to(self.device)
+        position = torch.from_numpy(first[row] + unit).to(self.device)
+        self.weights[layer][n, :, position] = fan_in[n, :, k].to(self.dtype)
+        if fan_out is not None:
+            self.weights[layer + 1][n, self.layout.frozen[layer] + position] = fan_out[n, k].to(self.dtype)
+
+    def freeze(self, rows: NDArray[np.bool_]) -> None:
+        """Turn the active units of some rows into frozen ones, in birth order, bit for bit.
+
+        The weights from these units into the head are dropped with the head; save it first.
+        """
+        if not rows.any():
+            return
+        complete = [self._complete(layer) for layer in range(self.depth)]
+        before = [self.birth_index(layer) for layer in range(self.depth)]
+        self.frozen_units[rows] += self.active_units[rows]
+        kept = np.where(rows[:, None], 0, self.active_units)
+        self.clear_active(rows)
+        self.active_units = kept
+        self.fit()
+        for layer in range(self.depth):
+            columns = self._sources(before[layer], layer)
+            weight = _take_or_zero(complete[layer], columns, dim=2)
+            if layer > 0:
+                weight = _take_or_zero(weight, self._sources(before[layer - 1], layer - 1), dim=1)
+            self.frozen[layer] = weight.contiguous()
+        self._set_constants()
+
+    def clear_active(self, rows: NDArray[np.bool_]) -> None:
+        """Zero everything trainable of some rows, head included."""
+        for name in self.buffers:
+            self.clear_buffer(name, rows)
+
+    def _complete(self, layer: int) -> Tensor:
+        """All weights into a layer, (N, frozen + active below, frozen + active), or (N, D + 1, ...) for layer 0."""
+        old_in, split = self.frozen[layer].shape[1], self.layout.frozen[layer]
+        weight = self._zeros(self.rows, self.layout.fan_in(layer), split + self.layout.active[layer])
+        weight[:, :old_in, :split] = self.frozen[layer]
+        weight[:, :, split:] = self.weights[layer]
+        return weight
+
+    def _sources(self, before: NDArray[np.int64], layer: int) -> Tensor:
+        """For each frozen unit now, where it stood before a change of layout, shape (N, frozen), -1 for padding."""
+        born = np.arange(self.layout.frozen[layer])[None, :].repeat(self.rows, axis=0)
+        wanted = np.where(born <= self.frozen_units[:, layer, None], born, -2)
+        found = before[:, None, :] == wanted[:, :, None]
+        source = np.where(found.any(axis=2), found.argmax(axis=2), -1)
+        return torch.from_numpy(source).to(self.device)
+
+    def reorder_inputs(self, order: Tensor) -> None:
+        """Gather the rows of the first layer's weights, and of everything that follows them, as `order` says.
+
+        Args:
+            order: for each input position the position that it takes over, shape (N, D + 1).
+        """
+        self.frozen[0] = _take(self.frozen[0], order, dim=1)
+        for flat in self.buffers.values():
+            block = self.layout.blocks(flat)[0]
+            block.copy_(_take(block, order, dim=1))
+
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """A copy of all weights, followers and unit counts."""
+        return {
+            "layout": self.layout,
+            "buffers": {name: flat.clone() for name, flat in self.buffers.items()},
+            "frozen": [weight.clone() for weight in self.frozen],
+            "units": (self.frozen_units.copy(), self.active_units.copy()),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to a state that `state` returned."""
+        self.layout = state["layout"]
+        self.buffers = {name: flat.clone() for name, flat in state["buffers"].items()}
+        self.frozen = [weight.clone() for weight in state["frozen"]]
+        self.frozen_units, self.active_units = (units.copy() for units in state["units"])
+        self._refresh()
+
+
+def _take(source: Tensor, index: Tensor, dim: int) -> Tensor:
+    """Rows (dim 1) or columns (dim 2) of every matrix of a stack; index has shape (N, count)."""
+    if dim == 1:
+        return torch.gather(source, 1, index[:, :, None].expand(-1, -1, source.shape[2]))
+    return torch.gather(source, 2, index[:, None, :].expand(-1, source.shape[1], -1))
+
+
+def _take_or_zero(source: Tensor, index: Tensor, dim: int) -> Tensor:
+    """`_take`, with zeros where the index is -1."""
+    taken = _take(source, index.clamp(min=0), dim)
+    missing = (index < 0)[:, :, None] if dim == 1 else (index < 0)[:, None, :]
+    return taken.masked_fill_(missing, 0.0)

@@ -1,0 +1,23 @@
+"""The environments' ids."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+STREAMS = {"Mixed": "mixed", "Split": "split", "Permuted": "permuted", "Rotated": "rotated"}
+DATASETS = {"Digits": "digits", "MNIST": "mnist", "FashionMNIST": "fashion-mnist"}
+IDS = tuple(f"growenv/{streams}{dataset}-v0" for streams in STREAMS for dataset in DATASETS)
+
+
+def register_environments() -> None:
+    """Register every id with Gymnasium, unless it is registered already."""
+    for stream_name, streams in STREAMS.items():
+        for dataset_name, dataset in DATASETS.items():
+            name = f"growenv/{stream_name}{dataset_name}-v0"
+            if name not in gym.registry:
+                gym.register(
+                    name,
+                    entry_point="growenv.env:GrowthEnv",
+                    vector_entry_point="growenv.vector_env:GrowthVectorEnv",
+                    kwargs={"dataset": dataset, "streams": streams},
+                )

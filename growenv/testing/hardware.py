@@ -1,0 +1,137 @@
+"""Checks for authors of meters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growenv.hardware import METERS, Architecture, Meter
+from growenv.testing.require import own_randomness, require
+
+_ROUNDING = 1 + 1e-6
+
+
+def check_meter(meter: str | Meter, *, rows: int = 6, rounds: int = 12) -> None:
+    """Check that a meter keeps the `Meter` protocol while random networks grow.
+
+    Args:
+        meter: a registered name or an object; an object is given new networks and keeps nothing of its old ones.
+        rows: networks that grow at the same time.
+        rounds: random sequences of growth that are tried.
+
+    Raises:
+        AssertionError: what is wrong with it.
+    """
+    part = METERS.make(meter)
+    where = f"meter {part.name!r}"
+    if isinstance(meter, str):
+        require(part.name == meter, f"the meter registered as {meter!r} calls itself {part.name!r}")
+    require(isinstance(part.unit, str) and part.unit, f"{where} must name its unit")
+    reasons = part.reasons
+    named = isinstance(reasons, tuple) and len(reasons) > 1 and all(isinstance(reason, str) for reason in reasons)
+    require(named, f"{where}: reasons must be a tuple of texts, at least one of them a refusal; got {reasons!r}")
+    require(reasons[0] == "" and all(reasons[1:]), f"{where}: only reasons[0] is empty and means that it fits")
+    with own_randomness(where):
+        for seed in range(rounds):
+            rng = np.random.default_rng(seed)
+            _check_growth(part, _small_networks(rng, rows, directed=seed % 2 == 0), rng, where)
+
+
+def _small_networks(rng: np.random.Generator, rows: int, *, directed: bool) -> Architecture:
+    units = np.zeros((rows, 3, 2), dtype=np.int64)
+    units[:, 0] = rng.integers(1, 5, (rows, 2))
+    outputs = np.zeros((rows, 3), dtype=np.int64)
+    outputs[:, 0] = rng.integers(2, 6, rows)
+    return Architecture(4, units, outputs, directed)
+
+
+def _usage(meter: Meter, network: Architecture, where: str) -> NDArray[np.float64]:
+    usage = meter.usage(network)
+    right = isinstance(usage, np.ndarray) and usage.dtype == np.float64 and usage.shape == (network.rows,)
+    require(right, f"{where}: usage must be a float64 array of shape ({network.rows},), got {usage!r}")
+    require(np.isfinite(usage).all() and (usage >= 0).all(), f"{where}: usage must be finite and not negative: {usage}")
+    require(np.array_equal(meter.usage(network), usage), f"{where}: usage of one network changes from call to call")
+    return usage
+
+
+def _check_growth(meter: Meter, network: Architecture, rng: np.random.Generator, where: str) -> None:
+    everyone = np.ones(network.rows, dtype=bool)
+    meter.begin(everyone, network)
+    usage = _usage(meter, network, where)
+    _check_rows(meter, network, usage, where)
+    meter.begin(everyone, network)
+    generation = np.zeros(network.rows, dtype=np.int64)
+    limit = usage * rng.uniform(1.0, 4.0, network.rows) + 1.0
+    for step in range(9):
+        if step in (3, 6):  # the next task begins: its head is not asked for, so usage may pass the limit
+            generation += 1
+            outputs = network.outputs.copy()
+            outputs[:, step // 3] = 2
+            network = Architecture(network.inputs, network.units, outputs, network.directed)
+            meter.commit(everyone, network)
+            limit = np.maximum(limit, _usage(meter, network, where))
+        network = _grow_once(meter, network, generation, limit, rng, where)
+
+
+def _check_rows(meter: Meter, network: Architecture, usage: NDArray[np.float64], where: str) -> None:
+    for row in range(network.rows):
+        alone = Architecture(network.inputs, network.units[[row]], network.outputs[[row]], network.directed)
+        meter.begin(np.ones(1, dtype=bool), alone)
+        require(
+            np.array_equal(_usage(meter, alone, where), usage[[row]]),
+            f"{where}: a row's usage is {usage[row]} among others and {meter.usage(alone)[0]} alone",
+        )
+
+
+def _refusals(
+    meter: Meter,
+    network: Architecture,
+    request: tuple[int, NDArray[np.int64], NDArray[np.int64]],
+    limit: NDArray[np.float64],
+    where: str,
+) -> NDArray[np.int8]:
+    units = network.units.copy()
+    refused = meter.refuse(network, *request, limit)
+    right = isinstance(refused, np.ndarray) and refused.dtype == np.int8 and refused.shape == (network.rows,)
+    require(right, f"{where}: refuse must give an int8 array of shape ({network.rows},), got {refused!r}")
+    known = (refused >= 0) & (refused < len(meter.reasons))
+    require(known.all(), f"{where}: refuse gave {refused}, outside of its {len(meter.reasons)} reasons")
+    require((refused[request[1] == 0] == 0).all(), f"{where}: a request for 0 units was refused; it always fits")
+    again = meter.refuse(network, *request, limit)
+    require(np.array_equal(again, refused), f"{where}: asked twice, refuse answered differently")
+    require(np.array_equal(network.units, units), f"{where}: refuse changed the architecture that it was given")
+    return refused
+
+
+def _grow_once(
+    meter: Meter,
+    network: Architecture,
+    generation: NDArray[np.int64],
+    limit: NDArray[np.float64],
+    rng: np.random.Generator,
+    where: str,
+) -> Architecture:
+    """Ask for growth, grow where it fits, and return the networks."""
+    layer, amount = int(rng.integers(0, network.layers)), rng.integers(0, 6, network.rows)
+    before = _usage(meter, network, where)
+    refused = _refusals(meter, network, (layer, amount, generation), limit, where)
+    stricter = _refusals(meter, network, (layer, amount, generation), limit * 0.5, where)
+    require((refused[stricter == 0] == 0).all(), f"{where}: a request that fits was refused under a higher limit")
+    nothing = _refusals(meter, network, (layer, amount, generation), np.zeros(network.rows), where)
+    require((nothing[amount > 0] != 0).all(), f"{where}: growth was granted under a limit of 0")
+    kept = meter.snapshot()
+    fits = (refused == 0) & (amount > 0)
+    grown = network.grown(layer, np.where(fits, amount, 0), generation)
+    meter.commit(fits, grown)
+    after = _usage(meter, grown, where)
+    require((after >= before).all(), f"{where}: usage fell from {before} to {after} although networks only grew")
+    over = fits & (after > limit * _ROUNDING)
+    require(not over.any(), f"{where}: granted growth uses {after[over]} where the limit is {limit[over]}")
+    meter.restore(kept)
+    answers = _refusals(meter, network, (layer, amount, generation), limit, where)
+    require(
+        np.array_equal(_usage(meter, network, where), before) and np.array_equal(answers, refused),
+        f"{where}: answers after restore are not those at the time of the snapshot",
+    )
+    meter.commit(fits, grown)
+    return grown
