@@ -156,7 +156,9 @@ def play_together(
     batches = -(-len(jobs) // max(1, rows))
     size = -(-len(jobs) // batches)  # equal batches leave few idle rows in the last one
     records: list[list[EpisodeRecord]] = [[] for _ in entries]
-    env = make_env(config, size)
+    # Streams of the ood split are longer, and an environment has room for the streams of its own split only.
+    beyond = any(context.split == "ood" for _, contexts in entries for context in contexts)
+    env = make_env(replace(config, split="ood") if beyond else config, size)
     try:
         for begun in range(0, len(jobs), size):
             batch = jobs[begun : begun + size]

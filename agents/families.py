@@ -93,15 +93,15 @@ def gate_family(config: GrowthConfig, policy: str) -> list[PolicySpec]:
     if policy == "plateau":
         grid = [
             {"tau": tau, "patience": patience, "amount": amount}
-            for tau in (0.0005, 0.02, 0.005, 0.05, 0.1)
             for patience in (1, 2)
+            for tau in (0.0005, 0.02, 0.005, 0.05, 0.1)
             for amount in config.amounts
         ]
     elif policy == "loss-gate":
         grid = [
             {"tau": tau, "rounds": rounds, "amount": amount}
-            for tau in (0.01, 0.5, 0.1, 1.0, 0.2)
             for rounds in (1, 2)
+            for tau in (0.01, 0.5, 0.1, 1.0, 0.2)
             for amount in config.amounts
         ]
     else:

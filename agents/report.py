@@ -95,7 +95,8 @@ def table(comparison: Comparison, seed: int = 0) -> str:
     contexts = len(_values(comparison.records[BEST_FIXED], "return_"))
     notes = [
         f"{contexts} contexts of the {comparison.split} split; mean [95 % percentile interval over contexts].",
-        "Return = accuracy (validation data, mean over the stream's tasks) minus price x cost (share of the capacity).",
+        "Return: accuracy (validation data, mean over the stream's tasks) minus price x newly used share of the capacity.",
+        "Cost: share of the capacity used at the end.",
         *(_search_note(name, comparison) for name in comparison.searches),
     ]
     return "\n".join([*text, "", *notes, "", *verdicts(comparison, lines)])

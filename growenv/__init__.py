@@ -8,8 +8,9 @@ from growenv.env import GrowthEnv
 from growenv.registration import register_environments
 from growenv.streams import Context, Dataset, Task, Transform
 from growenv.vector_env import GrowthVectorEnv
+from growenv.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Context", "Dataset", "GrowthConfig", "GrowthEnv", "GrowthVectorEnv", "Task", "Transform"]
+
+__all__ = ["Context", "Dataset", "GrowthConfig", "GrowthEnv", "GrowthVectorEnv", "Task", "Transform", "__version__"]
 
 register_environments()

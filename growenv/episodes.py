@@ -142,19 +142,22 @@ class Episodes:
             outputs = np.where((outputs == 0) & to_come, self.classes, outputs)
         return Architecture(inputs, units.copy(), outputs.copy(), directed)
 
-    def final_figures(self, row: int) -> dict[str, float]:
-        """Metrics of a finished stream from its accuracy matrix on inner-test data; 0 for one that diverged."""
-        if self.diverged[row]:
-            return dict.fromkeys(("acc", "bwt", "fwt", "forgetting"), 0.0)
-        length = int(self.lengths[row])
-        matrix = self.matrix[row : row + 1, :length, :length]
-        transfer = metrics.forward_transfer(matrix, self.untrained[row : row + 1, :length])[0]
-        return {
-            "acc": float(metrics.average_accuracy(matrix)[0]),
-            "bwt": float(metrics.backward_transfer(matrix)[0]),
-            "fwt": 0.0 if np.isnan(transfer) else float(transfer),
-            "forgetting": float(metrics.forgetting(matrix)[0]),
-        }
+    def final_figures(self) -> dict[str, NDArray[np.float64]]:
+        """Metrics of the finished streams from their accuracy matrices on inner-test data, each of shape (N,).
+
+        They are 0 where a stream has not ended or its network diverged, and so is forward transfer where it was not
+        measured.
+        """
+        figures = {name: np.zeros(self.rows) for name in ("acc", "bwt", "fwt", "forgetting")}
+        done = self.ended & ~self.diverged
+        for length in np.unique(self.lengths[done]):
+            rows = done & (self.lengths == length)
+            matrix = self.matrix[rows, :length, :length]
+            figures["acc"][rows] = metrics.average_accuracy(matrix)
+            figures["bwt"][rows] = metrics.backward_transfer(matrix)
+            figures["fwt"][rows] = np.nan_to_num(metrics.forward_transfer(matrix, self.untrained[rows, :length]))
+            figures["forgetting"][rows] = metrics.forgetting(matrix)
+        return figures
 
     def growth_log(self, row: int) -> str:
         """The growth log of a row as JSON: a list of [decision, task, layer, neurons]."""

@@ -305,9 +305,10 @@ def _report(chosen: Tensor) -> TrainingReport:
 def _scores(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted accuracy and cross-entropy of (N, V, C) logits, two arrays of shape (N,)."""
     by_class = logits.transpose(1, 2).contiguous()
-    right = (by_class.argmax(dim=1) == labels).to(weights.dtype)
-    top = by_class.amax(dim=1)
-    chosen = torch.gather(by_class, 1, labels[:, None, :])[:, 0]
-    loss = (by_class - top[:, None, :]).exp_().sum(dim=1).log_() + top - chosen
+    target = labels[:, None, :]
+    chosen = torch.gather(by_class, 1, target)
+    loss = torch.logsumexp(by_class, 1) - chosen[:, 0]
+    # A tie is no right answer, so that a dead network, whose logits are all alike, knows nothing.
+    right = (chosen > by_class.scatter_(1, target, -torch.inf).amax(dim=1, keepdim=True))[:, 0]
     accuracy = (right * weights).sum(dim=1, dtype=torch.float64).cpu().numpy()
     return accuracy, (loss * weights).sum(dim=1, dtype=torch.float64).cpu().numpy()

@@ -179,7 +179,7 @@ def _draw_network(axes: Axes, frame: Frame) -> None:
         axes.text(place, width + 0.02 * top, label, ha="center", va="bottom", fontsize=8, color=_INK)
     axes.set_xticks(places, [f"layer {layer}" for layer in places])
     axes.set_xlim(-0.6, len(places) - 0.4)
-    axes.set_ylim(0, 1.1 * top)
+    axes.set_ylim(0, 1.2 * top)
 
 
 def _draw_accuracies(axes: Axes, frame: Frame) -> None:
@@ -235,8 +235,9 @@ def _draw_growth(axes: Axes, frame: Frame) -> None:
     greatest = max((amount for _, _, amount in frame.growth), default=1)
     for decision, layer, amount in frame.growth:
         colour, place = _colour(int(decision / length)), decision + 0.5
-        axes.scatter(place, layer, s=20 + 60 * amount / greatest, marker="o", color=colour, zorder=3)
-        axes.annotate(f"+{amount}", (place, layer), (6, 0), textcoords="offset points", fontsize=7, va="center")
+        axes.scatter(place, layer, s=20 + 40 * amount / greatest, marker="o", color=colour, zorder=3)
+        label = {"textcoords": "offset points", "fontsize": 7, "va": "center", "zorder": 4}
+        axes.annotate(f"+{amount}", (place, layer), (6, 0), **label)
     axes.set_yticks(range(len(frame.widths)), [f"layer {layer}" for layer in range(len(frame.widths))])
     axes.set_ylim(len(frame.widths) - 0.4, -0.6)
     axes.tick_params(labelbottom=True)

@@ -399,10 +399,6 @@ class GrowthVectorEnv(VectorEnv):
     def _infos(self, terms: RewardTerms, codes: NDArray[np.int8]) -> Info:
         episodes, learner, n = self.episodes, self.learner, self.num_envs
         row = np.arange(n)
-        finals = [
-            episodes.final_figures(r) if episodes.ended[r] else dict.fromkeys(("acc", "bwt", "fwt", "forgetting"), 0.0)
-            for r in range(n)
-        ]
         objective = episodes.mean_accuracy * ~episodes.diverged
         objective -= episodes.price * (episodes.used - episodes.used_at_start)
         objective -= self.config.divergence_penalty * episodes.diverged
@@ -424,7 +420,7 @@ class GrowthVectorEnv(VectorEnv):
             "price": episodes.price,
             "widths": learner.units.sum(axis=1),
             "diverged": episodes.diverged.copy(),
-            **{name: np.array([final[name] for final in finals]) for name in ("acc", "bwt", "fwt", "forgetting")},
+            **episodes.final_figures(),
             "objective": np.where(episodes.ended, objective, 0.0),
             "growth_log": np.array(
                 [episodes.growth_log(r) if episodes.ended[r] else "[]" for r in range(n)], dtype=object

@@ -79,14 +79,16 @@ class RandomGrowth:
     def propose(self, network: StackedMLP, batch: GrowthBatch) -> tuple[Tensor, Tensor | None]:
         """Weights of the new units; see `GrowthOperator.propose`."""
         counter, live = fan_in_counters(network, batch.layer)
-        new = batch.units[:, None] + np.arange(int(batch.amounts.max()))[None, :]
-        draw = normal(
-            batch.seeds[:, None, None], Purpose.GROWTH, batch.layer, new[:, None, :], counter[:, :, None]
-        )
-        draw *= live[:, :, None]
-        length = np.linalg.norm(draw, axis=1, keepdims=True)
+        row = np.flatnonzero(batch.amounts)
+        new = batch.units[row, None] + np.arange(int(batch.amounts.max()))[None, :]
+        seeds = batch.seeds[row, None, None]
+        draw = normal(seeds, Purpose.GROWTH, batch.layer, new[:, None, :], counter[row][:, :, None])
+        draw *= live[row][:, :, None]
+        length = np.sqrt(np.square(draw).sum(axis=1, keepdims=True))
         draw *= self.scale * np.sqrt(2.0) / np.where(length > 0.0, length, 1.0)
-        return torch.from_numpy(draw).to(network.device, network.dtype), None
+        fan_in = np.zeros((network.rows, *draw.shape[1:]))
+        fan_in[row] = draw
+        return torch.from_numpy(fan_in).to(network.device, network.dtype), None
 
 
 def fan_in_counters(network: StackedMLP, layer: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -46,7 +46,7 @@ class Meter(Protocol):
         """Whether growing would break a limit. Changes nothing, so all candidates of a decision can be tried.
 
         Args:
-            architecture: the networks as they are.
+            architecture: the networks as they are, with the heads of tasks to come where growth must leave them room.
             layer: hidden layer that would grow, an int or int64 [N].
             amount: units that would be added, an int or int64 [N]; a request for 0 units always fits.
             generation: task during which they would grow, an int or int64 [N].

@@ -75,6 +75,7 @@ class StackedAdam:
     ) -> None:
         self.network, self.learning_rate, self.betas, self.epsilon = network, learning_rate, betas, epsilon
         self.counts: NDArray[np.int64] = np.zeros(network.rows, dtype=np.int64)
+        self._numbers: list[Tensor] = []
         network.add_buffer("adam_first")
         network.add_buffer("adam_second")
 
@@ -87,10 +88,12 @@ class StackedAdam:
             groups, steps = [[flat] for flat in flats], [int(self.counts[0])]
         else:
             groups, steps = self._runs(flats)
+        for number in range(len(self._numbers), max(steps)):
+            self._numbers.append(torch.tensor(number + 1.0, device=self.network.device))
         torch._fused_adam_(
             *groups,
             [],
-            [torch.tensor(float(step), device=self.network.device) for step in steps],
+            [self._numbers[step - 1] for step in steps],
             lr=self.learning_rate,
             beta1=self.betas[0],
             beta2=self.betas[1],

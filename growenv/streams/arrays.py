@@ -122,6 +122,9 @@ def normalised(inputs: NDArray[Any], train: NDArray[np.int64], image: bool) -> t
 
     Returns:
         Inputs (uint8 or float32), shift, scale, and the value of an empty pixel in the returned inputs.
+
+    Raises:
+        ValueError: numbers so large that their deviation overflows.
     """
     if inputs.dtype == np.uint8:
         histogram = np.bincount(inputs[train].reshape(-1), minlength=256)  # exact, and no float copy of the images
@@ -130,11 +133,13 @@ def normalised(inputs: NDArray[Any], train: NDArray[np.int64], image: bool) -> t
         deviation = float(np.sqrt(histogram @ (values - mean) ** 2 / histogram.sum()))
         return torch.from_numpy(np.array(inputs)), mean, 1.0 / (deviation or 1.0), 0.0
     axis = None if image else 0
-    with np.errstate(over="ignore", invalid="ignore"):  # `Dataset` refuses what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
         centre, spread = inputs[train].mean(axis=axis), inputs[train].std(axis=axis)
-        # A constant feature carries nothing; its deviation is zero but for rounding, and must not blow it up.
-        spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
-        standard = torch.from_numpy(((inputs - centre) / spread).astype(np.float32))
+    if not (np.isfinite(centre).all() and np.isfinite(spread).all()):
+        raise ValueError("X holds numbers whose deviation overflows; scale them down")
+    # A constant feature carries nothing; its deviation is zero but for rounding, and must not blow it up.
+    spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
+    standard = torch.from_numpy(((inputs - centre) / spread).astype(np.float32))
     return standard, 0.0, 1.0, float(-centre / spread) if image else 0.0
 
 

@@ -261,7 +261,9 @@ def _log_uniform(rng: np.random.Generator, price: tuple[float, float]) -> float:
         return low
     if not 0 < low < high:
         raise ValueError(f"price is ({low}, {high}), expected 0 < low <= high (log-uniform), or (0, 0) for no price")
-    return min(max(math.exp(math.log(low) + (math.log(high) - math.log(low)) * where), low), high)
+    # Mathematical libraries differ in the last digit; rounding keeps the context's id the same on every machine.
+    drawn = float(f"{math.exp(math.log(low) + (math.log(high) - math.log(low)) * where):.12g}")
+    return min(max(drawn, low), high)
 
 
 # The helpers below use nothing of the generator but uniform numbers, whose sequence NumPy keeps over versions; they are

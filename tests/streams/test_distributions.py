@@ -71,7 +71,7 @@ def test_shares_of_the_splits(toy: Dataset) -> None:
     split=st.sampled_from(SPLITS),
     index=st.integers(0, 2**40),
     tasks=st.integers(2, 12),
-    classes=st.sampled_from([4, 5, 7, 10, 13]),
+    classes=st.sampled_from([5, 7, 10, 13]),
 )
 def test_every_context_is_sound(name: str, split: str, index: int, tasks: int, classes: int) -> None:
     dataset = DATASETS_BY_CLASSES[classes]
@@ -119,9 +119,9 @@ def test_pinning_budget_or_price_keeps_the_stream(toy: Dataset) -> None:
 
 def test_global_generator_is_left_alone(toy: Dataset) -> None:
     np.random.seed(0)  # noqa: NPY002
-    before = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
     draw("mixed", toy)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index, union-attr]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
 
 
 def test_ood_is_longer_and_tighter(toy: Dataset) -> None:
@@ -141,7 +141,7 @@ def test_budget_is_uniform_and_price_log_uniform(toy: Dataset) -> None:
     assert abs(np.corrcoef(budgets, logs)[0, 1]) < 0.1
 
 
-# -- split ---------------------------------------------------------------------------------------------------------------
+# -- split -------------------------------------------------------------------------------------------------------------
 
 
 def test_split_uses_every_class_once_before_any_comes_back(toy: Dataset) -> None:
@@ -161,7 +161,7 @@ def test_split_of_an_odd_number_of_classes(dataset_maker: Maker) -> None:
     assert left_out == set(range(5))
 
 
-# -- permuted and rotated ------------------------------------------------------------------------------------------------
+# -- permuted and rotated ----------------------------------------------------------------------------------------------
 
 
 def test_permuted_brings_a_new_permutation_each_task(toy: Dataset) -> None:
@@ -198,7 +198,7 @@ def test_rotated_needs_square_images(dataset_maker: Maker, image_shape: tuple[in
         draw("rotated", dataset_maker(image_shape=image_shape))
 
 
-# -- mixed ---------------------------------------------------------------------------------------------------------------
+# -- mixed -------------------------------------------------------------------------------------------------------------
 
 
 def test_mixed_reuses_half_of_the_time(toy: Dataset) -> None:
@@ -260,7 +260,7 @@ def test_mixed_refuses_bad_settings(options: dict[str, Any]) -> None:
         DISTRIBUTIONS.make("mixed", **options)
 
 
-# -- requests that cannot be met -----------------------------------------------------------------------------------------
+# -- requests that cannot be met ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -332,5 +332,10 @@ def _dataset(classes: int) -> Dataset:
     return Dataset.from_arrays(inputs, np.repeat(np.arange(classes), 3), name=f"toy-{classes}")
 
 
-DATASETS_BY_CLASSES = {classes: _dataset(classes) for classes in (4, 5, 7, 10, 13)}
-EXPECTED_IDS: dict[str, str] = {}
+DATASETS_BY_CLASSES = {classes: _dataset(classes) for classes in (5, 7, 10, 13)}
+EXPECTED_IDS = {
+    "mixed": "c6e4a803683f323a",
+    "permuted": "fbb05ff3aa14c565",
+    "rotated": "a7c381dd6ec1efbb",
+    "split": "a2819ab0656a8532",
+}

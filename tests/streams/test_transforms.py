@@ -119,4 +119,4 @@ def test_numpy_integers_become_plain() -> None:
     assert json.dumps(transform.to_json()) == '{"rotation": 30, "permutation": 4}'
 
 
-EXPECTED_ORDER: list[int] = []
+EXPECTED_ORDER = [15, 3, 14, 4, 1, 10, 8, 0, 11, 13, 2, 7, 6, 5, 9, 12]

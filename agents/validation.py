@@ -1,0 +1,97 @@
+"""How good is a policy while it trains? Played on fixed episodes, in environments that training never touches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.evaluation import make_vector_env, play
+from agents.learned import LearnedPolicy
+from growenv.config import GrowthConfig
+from growenv.streams.tasks import Context
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Episodes that a policy played.
+
+    Attributes:
+        results: return of each episode, shape (E,).
+        lengths: decisions of each episode, shape (E,).
+        figures: further means to show, for example accuracy and cost.
+    """
+
+    results: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    figures: Mapping[str, float]
+
+
+class Evaluator(Protocol):
+    """Plays a policy on the same episodes whenever it is called."""
+
+    def __call__(self, module: BasePolicy, manifest: Mapping[str, Any]) -> Evaluation:
+        """Play the policy deterministically."""
+
+
+class ValContexts:
+    """Plays on fixed val contexts, each with its own inner seed.
+
+    Args:
+        config: the environment.
+        contexts: what to play.
+        device: where the networks that grow live.
+    """
+
+    def __init__(self, config: GrowthConfig, contexts: Sequence[Context], device: str = "cpu") -> None:
+        self.config = dataclasses.replace(config, accuracy_matrix=False)  # only the reward matters here
+        self.contexts, self.device = tuple(contexts), device
+        self._env: Any = None
+
+    def __call__(self, module: BasePolicy, manifest: Mapping[str, Any]) -> Evaluation:
+        """Returns, accuracies and costs of the policy."""
+        policy = LearnedPolicy(module, manifest)
+        records = play(policy.bind, self.config, self.contexts, rows=len(self.contexts), make_env=self._reused)
+        figures = {name: float(np.mean([getattr(record, name) for record in records])) for name in ("accuracy", "cost")}
+        results = np.array([record.return_ for record in records])
+        return Evaluation(results, np.array([len(record.actions) for record in records]), figures)
+
+    def _reused(self, config: GrowthConfig, rows: int) -> Any:
+        """One environment for all evaluations; every evaluation resets it to the contexts."""
+        if self._env is None or self._env.num_envs != rows:
+            self._env = make_vector_env(config, rows)
+        return self._env
+
+
+class SeededEpisodes:
+    """Plays the first episode of every row of a `VecEnv`, always from the same seeds; for environments not ours.
+
+    Args:
+        vec_env: an environment of its own, with a row for every episode.
+        seed: seed of the first row.
+        longest: decisions after which an episode counts as over.
+    """
+
+    def __init__(self, vec_env: VecEnv, seed: int, longest: int = 10_000) -> None:
+        self.vec_env, self.seed, self.longest = vec_env, seed, longest
+
+    def __call__(self, module: BasePolicy, manifest: Mapping[str, Any]) -> Evaluation:
+        """Returns of the policy."""
+        rows = self.vec_env.num_envs
+        self.vec_env.seed(self.seed)
+        observations, state = self.vec_env.reset(), None
+        results, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+        going, starts = np.ones(rows, dtype=bool), np.ones(rows, dtype=bool)
+        while going.any() and lengths.max() < self.longest:
+            actions, state = module.predict(observations, state, starts, deterministic=True)
+            observations, rewards, starts, _ = self.vec_env.step(actions)
+            results += np.where(going, rewards, 0.0)
+            lengths += going
+            going &= ~starts
+        return Evaluation(results, lengths, {})

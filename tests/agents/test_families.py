@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+import agents.gates  # noqa: F401
+from agents.evaluation import play_together
+from agents.families import anchors, gate_family, levels, neighbours, per_task_spec, schedule_family
+from growenv.config import GrowthConfig
+from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
+
+
+def test_levels_are_sums_of_at_most_three_amounts() -> None:
+    assert levels(CONFIG) == (0, 4, 8, 12, 16, 20, 24, 32, 36, 48)
+
+
+def test_per_task_spec_takes_the_layers_in_turn_and_stops_at_the_task_end() -> None:
+    spec = per_task_spec(CONFIG, (20, 4), (48, 48))
+    assert spec.options["first"] == [[0, 16], [1, 4], [0, 4]]
+    assert spec.options["later"] == [[0, 16], [1, 16], [0, 16], [1, 16]]
+    assert spec.name == "first task +20/4, later tasks +48/48"
+
+
+def test_family_is_a_fixed_sequence_without_repeats() -> None:
+    family = schedule_family(CONFIG, 80)
+    assert len({spec.key for spec in family}) == 80
+    assert family[:40] == schedule_family(CONFIG, 40)
+    assert family != schedule_family(CONFIG, 80, seed=1)
+    names = {spec.policy for spec in anchors(CONFIG)}
+    assert {"never", "static-large", "doubling", "periodic"} == names
+    assert [spec.key for spec in family[: len(anchors(CONFIG))]] == [spec.key for spec in anchors(CONFIG)]
+
+
+def test_small_family_ends_early() -> None:
+    tiny = GrowthConfig(decisions=1, hidden=(8,), max_hidden=(16,), amounts=(4,))
+    family = schedule_family(tiny, 100)
+    assert len(family) < 40
+
+
+def test_neighbours_move_one_level_in_one_place() -> None:
+    spec = per_task_spec(CONFIG, (16, 0), (4, 0))
+    names = [near.name for near in neighbours(CONFIG, [spec])]
+    assert names == [
+        "first task +12/0, later tasks +4/0",
+        "first task +20/0, later tasks +4/0",
+        "first task +16/4, later tasks +4/0",
+        "first task +16/0, later tasks +0/0",
+        "first task +16/0, later tasks +8/0",
+        "first task +16/0, later tasks +4/4",
+    ]
+    assert neighbours(CONFIG, [anchors(CONFIG)[0]]) == []
+
+
+@pytest.mark.parametrize("gate", ["plateau", "loss-gate"])
+def test_gate_families_begin_with_the_published_setting_and_all_play(gate: str) -> None:
+    family = gate_family(CONFIG, gate)
+    assert len(family) == len({spec.key for spec in family}) == 20
+    assert family[0].options["tau"] == {"plateau": 0.0005, "loss-gate": 0.01}[gate]
+    contexts = make_contexts(1)
+    played = play_together([(spec, contexts) for spec in family], CONFIG, make_env=FakeVectorEnv)
+    assert len({records[0].actions for records in played}) > 1
+
+
+def test_only_gates_have_settings_to_tune() -> None:
+    with pytest.raises(ValueError, match="no settings to tune are known for policy 'never'"):
+        gate_family(CONFIG, "never")

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.families import per_task_spec
+from agents.policy import PolicySpec
+from agents.search import Scoreboard, affordable, best_fixed_schedule, cost, halve, rungs, tune
+from growenv.config import GrowthConfig
+from growenv.streams.tasks import Context
+from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
+
+SPECS = [per_task_spec(CONFIG, (4 * number, 0), (0, 0)) for number in range(8)]
+
+
+def board(contexts: list[Context], budget: int = 10_000) -> Scoreboard:
+    return Scoreboard(CONFIG, contexts, budget, make_env=FakeVectorEnv)
+
+
+def test_rungs_and_their_cost_by_hand() -> None:
+    plan = rungs(12, 8, 64)
+    assert plan == [(12, 8), (6, 16), (3, 32), (2, 64)]
+    assert cost(plan) == 12 * 8 + 6 * 8 + 3 * 16 + 2 * 32
+    assert rungs(5, 8, 20) == [(5, 8), (3, 16), (2, 20)]
+    assert rungs(3, 8, 4) == [(3, 4)]
+
+
+@given(st.integers(0, 5000), st.integers(8, 128))
+def test_affordable_is_the_largest_that_fits(budget: int, stop: int) -> None:
+    count = affordable(budget, 8, stop)
+    assert count == 0 or cost(rungs(count, 8, stop)) <= budget
+    assert cost(rungs(count + 1, 8, stop)) > budget
+
+
+def test_no_episode_is_played_twice() -> None:
+    scores = board(make_contexts(32))
+    scores.score(SPECS[:4], 8)
+    assert scores.spent == 32
+    scores.score(SPECS[:4], 8)
+    assert scores.spent == 32
+    scores.score(SPECS[:2], 16)
+    assert scores.spent == 48 and scores.known(SPECS[0]) == 16 and scores.known(SPECS[3]) == 8
+
+
+def test_halving_finds_the_best_and_pays_what_it_said() -> None:
+    scores = board(make_contexts(64, price=0.2))
+    winner = halve(scores, SPECS, 64)[0]
+    # accuracy - price x used = 1/2 + W / (2 (W + 8)) - 0.2 W / 64 is largest near W = 27.8: among 0, 4, ... 28 at 28.
+    assert winner == SPECS[7]
+    assert scores.spent == cost(rungs(8, 8, 64))
+
+
+def test_scores_are_compared_on_the_same_contexts() -> None:
+    cheap, dear = make_contexts(8, price=0.0), make_contexts(8, price=2.0)
+    scores = board([*cheap, *dear])
+    small, large = SPECS[1], SPECS[7]
+    scores.score([large], 16)
+    assert scores.score([small, large], 8)[0] == large
+    assert scores.score([small, large], 16)[0] == small
+
+
+def test_best_fixed_schedule_beats_the_simple_ones_within_its_budget() -> None:
+    contexts = make_contexts(128, price=0.3)
+    result = best_fixed_schedule(CONFIG, contexts, episodes=1500, make_env=FakeVectorEnv)
+    assert 1200 < result.episodes <= 1500
+    assert result.trials[0].spec == result.best and result.trials[0].contexts == 128
+    # 1/2 + W / (2 (W + 8)) - 0.3 W / 64 over multiples of four: 20 is best, 1/2 + 20/56 - 0.09375.
+    np.testing.assert_allclose(result.trials[0].mean, 0.5 + 20 / 56 - 0.09375, atol=0.001)
+    simple = {trial.spec.policy: trial.mean for trial in result.trials if trial.spec.policy in ("never", "doubling")}
+    assert all(mean < result.trials[0].mean for mean in simple.values())
+
+
+def test_search_is_deterministic() -> None:
+    contexts = make_contexts(64, price=0.3)
+    one, two = (best_fixed_schedule(CONFIG, contexts, episodes=1000, make_env=FakeVectorEnv) for _ in range(2))
+    assert one == two
+
+
+def test_search_plays_without_the_accuracy_matrix() -> None:
+    seen = []
+
+    def make(config: GrowthConfig, rows: int) -> FakeVectorEnv:
+        seen.append(config.accuracy_matrix)
+        return FakeVectorEnv(config, rows)
+
+    tune(SPECS, CONFIG, make_contexts(8), episodes=100, make_env=make)
+    assert seen == [False]
+
+
+def test_progress_counts_against_the_budget() -> None:
+    seen: list[tuple[int, int]] = []
+    best_fixed_schedule(
+        CONFIG,
+        make_contexts(64),
+        episodes=1000,
+        progress=lambda done, total: seen.append((done, total)),
+        make_env=FakeVectorEnv,
+    )
+    assert seen == sorted(seen) and {total for _, total in seen} == {1000} and seen[-1][0] <= 1000
+
+
+def test_tune_takes_what_the_budget_allows() -> None:
+    result = tune(SPECS, CONFIG, make_contexts(8, price=0.2), episodes=24, make_env=FakeVectorEnv)
+    assert len(result.trials) == 3 and result.episodes == 24 and result.best == SPECS[2]
+
+
+def test_result_is_json() -> None:
+    result = tune(SPECS[:2], CONFIG, make_contexts(8), episodes=100, make_env=FakeVectorEnv)
+    data = json.loads(json.dumps(result.to_json()))
+    assert PolicySpec.from_json(data["best"]) == result.best
+    assert [trial["contexts"] for trial in data["trials"]] == [8, 8]
+
+
+def test_impossible_searches_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 8 contexts"):
+        best_fixed_schedule(CONFIG, make_contexts(7), make_env=FakeVectorEnv)
+    with pytest.raises(ValueError, match="too few to compare two schedules"):
+        best_fixed_schedule(CONFIG, make_contexts(64), episodes=100, make_env=FakeVectorEnv)
+    with pytest.raises(ValueError, match="too few for 64 contexts"):
+        tune(SPECS, CONFIG, make_contexts(64), episodes=10, make_env=FakeVectorEnv)
+
+
+def test_a_family_that_is_used_up_ends_the_search() -> None:
+    tiny = replace(CONFIG, hidden=(8,), max_hidden=(16,), amounts=(8,), decisions=1)
+    result = best_fixed_schedule(tiny, make_contexts(64), episodes=5000, make_env=FakeVectorEnv)
+    assert result.episodes < 2000
