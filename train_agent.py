@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-import growenv  # noqa: F401  (registers the environments)
+import growenv
 from agents import checkpoints, gates, schedules  # noqa: F401  (the last two register policies)
+from agents.algorithms import algorithm, build
 from agents.arguments import fail, keyword_values, option, parse
 from agents.comparison import BEST_FIXED, Comparison
 from agents.environments import episode_length, find_environment, is_growth, make_training_env
 from agents.evaluation import evaluation_contexts, play_together
 from agents.hyperparameters import hyperparameters
-from agents.learned import algorithm, build, describe, load_policy
+from agents.learned import describe, load_policy
 from agents.policy import PolicyFactory, PolicySpec
 from agents.report import table
 from agents.run_folder import CHECKPOINT, COMPARISON, RunFolder
-from agents.saving import SavedFileError, write_atomically
+from agents.saving import write_atomically
 from agents.search import best_fixed_schedule
 from agents.training import Recorder, monitored, train
 from agents.validation import Evaluator, SeededEpisodes, ValContexts
@@ -50,14 +52,12 @@ class Args:
 
 def main(args: Args, words: Sequence[str]) -> int:
     """Train, then compare; returns the exit code."""
-    run, setting, state = open_run(args, words)
-    total = int(setting["n"])
+    run, setting, state = resumed_run(args, words) if args.resume else new_run(args, words)
     print(f"run folder: {run.path}", flush=True)
-
     env = monitored(make_env(setting), run, state)
     model = make_model(setting, env)
     manifest = describe(setting["algo"], setting["architecture"], env, **environment_record(setting))
-    recorder = Recorder(run, manifest, make_evaluator(setting), total, say=say, state=state)
+    recorder = Recorder(run, manifest, make_evaluator(setting), setting["n"], say=say, state=state)
     try:
         train(model, recorder, state)
     except KeyboardInterrupt:
@@ -66,41 +66,26 @@ def main(args: Args, words: Sequence[str]) -> int:
         env.close()
     print(f"trained for {model.num_timesteps:,} steps; best return on val: {recorder.best:.3f}", flush=True)
     if is_growth(setting["env"]):
-        compare(run, total // episode_length(env))
+        compare(run, setting["n"] // episode_length(env))
     return 0
 
 
-def open_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any], dict[str, Any] | None]:
-    """The run's folder, its setting, and its checkpoint if it is resumed."""
-    if args.resume:
-        run = RunFolder.existing(args.resume)
-        setting = run.config()
-        refuse_other(args, setting)
-        state = checkpoints.read(run.file(CHECKPOINT))
-        setting["n"] = args.n or setting["n"]
-        algorithm(setting["algo"])
-        find_environment(setting["env_with_module"])
-        run.note(setting, words)
-        return run, setting, state
-    setting = new_setting(args)
-    run = RunFolder.claim(args.log_folder, args.algo, setting["env"])
-    run.note(setting, words)
-    return run, setting, None
-
-
-def new_setting(args: Args) -> dict[str, Any]:
-    """What a run is made of, as plain types; builds nothing but checks everything that can be checked."""
+def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any], None]:
+    """A new run's folder and setting; nothing is left behind when a flag is wrong."""
     algorithm(args.algo)
     env_id, kwargs = find_environment(args.env), keyword_values(args.env_kwargs)
     if args.n < 0 or args.n_envs < 1 or not 0 <= args.seed < 2**31:
-        raise ValueError(f"-n {args.n} --n-envs {args.n_envs} --seed {args.seed}: expected n >= 0, n-envs >= 1, seed >= 0")
-    trial = make_training_env(env_id, 1, kwargs)  # a wrong option must not leave a run folder behind
+        raise ValueError(
+            f"-n {args.n} --n-envs {args.n_envs} --seed {args.seed}: expected n >= 0, n-envs >= 1, seed >= 0"
+        )
+    check_device(args.device)
+    trial = make_training_env(env_id, 1, kwargs)
     options, architecture = hyperparameters(args.algo, args.n_envs, episode_length(trial))
     trial.close()
-    return {
+    setting = {
         "algo": args.algo,
         "env": env_id,
-        "env_with_module": args.env,
+        "env_flag": args.env,
         "env_kwargs": kwargs,
         "n": args.n or STEPS,
         "n_envs": args.n_envs,
@@ -109,16 +94,38 @@ def new_setting(args: Args) -> dict[str, Any]:
         "hyperparameters": options,
         "architecture": architecture,
     }
+    if is_growth(env_id):
+        published_config(setting).to_json()
+    run = RunFolder.claim(args.log_folder, args.algo, env_id)
+    run.note(setting, words)
+    return run, setting, None
 
 
-def refuse_other(args: Args, setting: dict[str, Any]) -> None:
-    """A resumed run keeps what it was made with: refuse flags that say otherwise."""
+def resumed_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any], dict[str, Any]]:
+    """The folder, setting and checkpoint of the run to go on with; only the number of steps may be another."""
+    run = RunFolder.existing(args.resume)
+    setting = run.config()
+    kept = {**setting, "env": setting["env_flag"]}
     given = {**dataclasses.asdict(args), "env_kwargs": keyword_values(args.env_kwargs)}
-    for field in dataclasses.fields(args):
-        name, standard = field.name, {} if field.name == "env_kwargs" else field.default
-        kept = setting["env_with_module" if name == "env" else name] if name in setting else standard
-        if name not in ("n", "log_folder", "resume") and given[name] not in (standard, kept):
-            raise ValueError(f"{args.resume} was made with {name} {kept!r}, not {given[name]!r}; leave the flag out to resume")
+    standard = {**dataclasses.asdict(Args()), "env_kwargs": {}}
+    for name in ("algo", "env", "env_kwargs", "n_envs", "seed", "device"):
+        if given[name] not in (standard[name], kept[name]):
+            raise ValueError(
+                f"{run.path} was made with {name} {kept[name]!r}, not {given[name]!r}; leave that flag out"
+            )
+    find_environment(setting["env_flag"])
+    state = checkpoints.read(run.file(CHECKPOINT))
+    setting["n"] = args.n or setting["n"]
+    run.note(setting, words)
+    return run, setting, state
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from error
 
 
 def make_env(setting: dict[str, Any]) -> Any:
@@ -143,13 +150,11 @@ def make_evaluator(setting: dict[str, Any]) -> Evaluator:
     if not is_growth(setting["env"]):
         return SeededEpisodes(make_training_env(setting["env"], 16, setting["env_kwargs"]), seed=1_000_000_007)
     config = published_config(setting)
-    return ValContexts(config, evaluation_contexts(config, "val", VAL_EPISODES))
+    return ValContexts(config, evaluation_contexts(config, "val", VAL_EPISODES), setting["device"])
 
 
 def published_config(setting: dict[str, Any]) -> Any:
     """The environment's configuration as the user asked for it, without what training switches off."""
-    import gymnasium
-
     registered = gymnasium.registry[setting["env"]].kwargs
     return growenv.GrowthConfig.from_options(**{**registered, **setting["env_kwargs"]})
 
@@ -162,8 +167,10 @@ def environment_record(setting: dict[str, Any]) -> dict[str, Any]:
 
 def stop(run: RunFolder, recorder: Recorder) -> int:
     """Save what training had reached before Ctrl-C and say how to go on."""
-    saved = recorder.write()
-    print(f"\nstopped at {recorder.num_timesteps:,} steps; everything is saved in {run.path}" if saved else "\nstopped")
+    if not recorder.write():
+        print("\nstopped before training began", flush=True)
+        return STOPPED
+    print(f"\nstopped after {recorder.num_timesteps:,} steps; everything up to the last update is saved in {run.path}")
     print(f"go on with: python train_agent.py --resume {shlex.quote(str(run.path))}", flush=True)
     return STOPPED
 
@@ -173,9 +180,9 @@ def compare(run: RunFolder, trained_episodes: int) -> None:
     policy = load_policy(run.path)
     config = growenv.GrowthConfig.from_json(policy.manifest["config"])
     small = trained_episodes < 1000  # a trial run should not end in a long comparison
-    count, episodes = (16, 240) if small else (VAL_EPISODES, 1000)
+    count, episodes = (16, 500) if small else (VAL_EPISODES, 1000)
     contexts = evaluation_contexts(config, "val", VAL_EPISODES + 2 * count)[VAL_EPISODES:]
-    say(f"comparing with fixed schedules: a search of {episodes} episodes on {count} val contexts, then {count} others ...")
+    say(f"comparing with fixed schedules: searching with {episodes} episodes, then {count} fresh val contexts ...")
     search = best_fixed_schedule(config, contexts[:count], episodes=episodes)
     specs = [dataclasses.replace(search.best, label=BEST_FIXED), *map(PolicySpec, ("never", "static-large", "random"))]
     players: dict[str, PolicyFactory] = {policy.name: policy.bind, **{spec.name: spec for spec in specs}}
@@ -192,12 +199,26 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-if __name__ == "__main__":
-    warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+def command(words: Sequence[str]) -> int:
+    """Run the command line; an error that the user can mend is one line, and the exit code 2."""
     try:
-        sys.exit(main(parse(Args, __doc__ or ""), ["python", *sys.argv]))
+        return main(parse(Args, __doc__ or "", words), ["python", "train_agent.py", *words])
     except (ValueError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
-        sys.exit(STOPPED)
+        return STOPPED
+
+
+def prepare_process() -> None:
+    """One thread: a second one gains nothing on networks this small and costs dearly where cores are shared.
+
+    Moments that decay to denormal numbers would slow the one thread down, so they are flushed to zero.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+if __name__ == "__main__":
+    prepare_process()
+    sys.exit(command(sys.argv[1:]))

@@ -54,7 +54,8 @@ def parse(kind: type[T], description: str, argv: Sequence[str] | None = None) ->
 
 
 def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
-    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    factory: Any = field.default_factory
+    default = factory() if field.default is dataclasses.MISSING else field.default
     text = field.metadata["help"]
     if field.metadata["positional"]:
         parser.add_argument(field.name, nargs="*", default=default, help=text, metavar=field.name.upper())

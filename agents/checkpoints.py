@@ -1,9 +1,9 @@
 """Checkpoints of training: all that is needed to continue after the process was killed, and nothing that runs code.
 
-A checkpoint is taken between two roll-outs, after the update, so policy, optimiser, counters and generators belong to the
-same moment. The rows of a growth environment are noted by context and generator: a resumed row begins its stream again.
-When roll-outs hold whole episodes, as PPO's do by default, no stream is under way at that moment and the resumed run
-continues exactly as the killed one would have; otherwise the begun streams are played anew.
+A checkpoint is taken between two roll-outs, after the update, so policy, optimiser, counters and generators belong to
+the same moment. The rows of a growth environment are noted by context and generator: a resumed row begins its stream
+again. When roll-outs hold whole episodes, as PPO's do by default, no stream is under way at that moment and the resumed
+run continues exactly as the killed one would have; otherwise the begun streams are played anew.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
         _restore_replay(model, state["replay"])
         environment = model.get_env()
         assert environment is not None
-        model._last_obs = _reset_rows(environment, state["rows"])  # type: ignore[assignment]
+        model._last_obs = _reset_rows(environment, state["rows"])
         model._last_episode_starts = np.ones(environment.num_envs, dtype=bool)
         _restore_generators(model, state["generators"])
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
@@ -109,7 +109,7 @@ def _engine(environment: VecEnv | None) -> GrowthVectorEnv | None:
 
 
 def _rows(environment: VecEnv | None) -> dict[str, Any]:
-    """Context and generator of every row; contexts are immutable, so they are kept as they are until they are written."""
+    """Context and generator of every row; contexts never change, so they need no copy."""
     engine = _engine(environment)
     if engine is None:
         return {}
@@ -135,7 +135,11 @@ def _generators(model: BaseAlgorithm) -> dict[str, Any]:
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state().clone(),
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), [int(rest[0]), int(rest[1]), float(rest[2])]],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            [int(rest[0]), int(rest[1]), float(rest[2])],
+        ],
         "python": [version, list(words), gauss],
         "exploration": "" if own is None else json.dumps(own.bit_generator.state),
     }

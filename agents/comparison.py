@@ -97,8 +97,9 @@ def compare(
         inner_seeds: inner seeds of each context.
         policies: names of baselines (see `known_policies`) or specs.
         episodes: most episodes of the search for the best fixed schedule; each gate's tuning has a tenth of it.
-        rows, make_env: as in `agents.evaluation.play`.
+        rows: most rows of the stack.
         report: called with the name of the present stage, the episodes done and the episodes in all.
+        make_env: as in `agents.evaluation.play`.
 
     Raises:
         UnknownNameError: no such policy.
@@ -149,20 +150,27 @@ def _baselines(
     for policy in wanted:
         if not isinstance(policy, str):
             specs.append(policy)
-        elif policy == BEST_FIXED:
-            progress = _stage(report, "search of fixed schedules")
-            searches[policy] = best_fixed_schedule(config, episodes=episodes, progress=progress, **options)
-        elif policy in TUNED:
-            family, progress = gate_family(config, TUNED[policy]), _stage(report, f"tuning of {TUNED[policy]}")
-            searches[policy] = tune(family, config, episodes=max(100, episodes // 10), progress=progress, **options)
-        elif policy != MATCHED:
-            specs.append(PolicySpec(policy))
-        elif reference is not None:
-            rates = action_rates(reference, config)
-            specs.append(PolicySpec(policy, {"rates": rates.tolist()}))
-        if policy in searches:
+        elif policy == MATCHED:
+            rates = None if reference is None else action_rates(reference, config).tolist()
+            specs += [] if rates is None else [PolicySpec(policy, {"rates": rates})]
+        elif policy == BEST_FIXED or policy in TUNED:
+            searches[policy] = _search(policy, config, episodes, report, options)
             specs.append(replace(searches[policy].best, label=policy))
+        else:
+            specs.append(PolicySpec(policy))
     return specs, searches
+
+
+def _search(
+    policy: str, config: GrowthConfig, episodes: int, report: Report | None, options: Mapping[str, Any]
+) -> SearchResult:
+    """Tune one baseline on val contexts."""
+    if policy == BEST_FIXED:
+        progress = _stage(report, "search of fixed schedules")
+        return best_fixed_schedule(config, episodes=episodes, progress=progress, **options)
+    gate = TUNED[policy]
+    progress = _stage(report, f"tuning of {gate}")
+    return tune(gate_family(config, gate), config, episodes=max(100, episodes // 10), progress=progress, **options)
 
 
 def action_rates(records: Sequence[EpisodeRecord], config: GrowthConfig) -> NDArray[np.float64]:

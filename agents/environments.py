@@ -39,7 +39,7 @@ def find_environment(env_id: str) -> str:
 def is_growth(env_id: str) -> bool:
     """Whether a registered id is one of ours, or a user's own registration of our engine."""
     entry = gym.registry[env_id].vector_entry_point
-    return isinstance(entry, str) and entry.startswith("growenv.") or entry is GrowthVectorEnv
+    return (isinstance(entry, str) and entry.startswith("growenv.")) or entry is GrowthVectorEnv
 
 
 def make_training_env(env_id: str, rows: int, options: Mapping[str, Any], device: str = "cpu") -> VecEnv:

@@ -145,7 +145,10 @@ def play_together(
 
     Args:
         entries: policies and the contexts that each plays.
-        config, rows, progress, make_env: as in `play`.
+        config: the environment.
+        rows: most rows of the stack.
+        progress: called with the episodes done and the episodes in all.
+        make_env: as in `play`.
 
     Returns:
         The records of each entry, in the order of its contexts.
@@ -153,7 +156,9 @@ def play_together(
     jobs = [(entry, position) for entry, (_, contexts) in enumerate(entries) for position in range(len(contexts))]
     if not jobs:
         return [[] for _ in entries]
-    batches = -(-len(jobs) // max(1, rows))
+    if rows < 1:
+        raise ValueError(f"rows must be at least 1, got {rows}")
+    batches = -(-len(jobs) // rows)
     size = -(-len(jobs) // batches)  # equal batches leave few idle rows in the last one
     records: list[list[EpisodeRecord]] = [[] for _ in entries]
     # Streams of the ood split are longer, and an environment has room for the streams of its own split only.

@@ -11,18 +11,25 @@ import numpy as np
 from agents.policy import PolicySpec
 from agents.schedules import interleave, split_amount
 from growenv.config import GrowthConfig
-from growenv.randomness import Purpose, integers
+from growenv.randomness import Purpose, uniform
 
 Totals = tuple[int, ...]
 
 
 def per_task_spec(config: GrowthConfig, first: Totals, later: Totals) -> PolicySpec:
-    """A per-task schedule that adds the given neurons to each layer, as early as it can."""
+    """A per-task schedule that adds the given neurons to each layer as early as it can, as far as a task has time.
+
+    Args:
+        config: the environment.
+        first: neurons for each layer in the first task.
+        later: neurons for each layer in every later task.
+    """
     requests = []
     for totals in (first, later):
         wanted = interleave([split_amount(total, config.amounts) for total in totals])[: config.decisions]
         requests.append([list(request) for request in wanted])
-    label = f"first task +{'/'.join(map(str, first))}, later tasks +{'/'.join(map(str, later))}"
+    added = ["/".join(map(str, _totals(config, wanted))) for wanted in requests]
+    label = f"first task +{added[0]}, later tasks +{added[1]}"
     return PolicySpec("per-task", {"first": requests[0], "later": requests[1]}, label)
 
 
@@ -33,11 +40,17 @@ def levels(config: GrowthConfig) -> tuple[int, ...]:
 
 
 def anchors(config: GrowthConfig) -> list[PolicySpec]:
-    """Schedules that every search tries: never, static, periodic, doubling, and growth by one amount in every task."""
+    """Schedules that every search tries: never, static, doubling, periodic ones, and even growth in every task."""
     specs = [PolicySpec("never"), PolicySpec("static-large"), PolicySpec("doubling")]
-    every = sorted({1, 2, max(1, config.decisions // 2), config.decisions, 2 * config.decisions})
-    for amount in config.amounts:
-        specs += [_named("periodic", every=period, amount=amount) for period in every]
+    layers = len(config.hidden)
+    specs += [
+        per_task_spec(config, (first,) * layers, (later,) * layers)
+        for later in levels(config)[:3]
+        for first in levels(config)[:4]
+        if first or later
+    ]
+    every = sorted({1, max(1, config.decisions // 2), config.decisions})
+    specs += [_named("periodic", every=period, amount=amount) for amount in config.amounts for period in every]
     return specs
 
 
@@ -48,15 +61,17 @@ def _named(policy: str, **options: Any) -> PolicySpec:
 def schedule_family(config: GrowthConfig, count: int, seed: int = 0) -> list[PolicySpec]:
     """The first `count` candidates of a fixed sequence: the anchors, then random per-task schedules, without repeats.
 
-    A per-task schedule is drawn as one level for each layer, for the first task and for the later ones.
+    A per-task schedule is drawn as one level for each layer, for the first task and for the later ones. Small levels
+    are drawn more often, because what every task adds sums up: the place in the list of levels is a squared uniform
+    number.
     """
     choices, layers = levels(config), len(config.hidden)
     specs = {spec.key: spec for spec in anchors(config)}
-    for draw in range(50 * count):  # repeats are skipped, so a small family ends before `count`
+    for number in range(50 * count):  # repeats are skipped, so a small family ends before `count`
         if len(specs) >= count:
             break
-        picks = integers(len(choices), seed, Purpose.POLICY, draw, np.arange(2 * layers))
-        totals = tuple(choices[pick] for pick in picks)
+        draws = uniform(seed, Purpose.POLICY, number, np.arange(2 * layers))
+        totals = tuple(choices[int(len(choices) * place**2)] for place in draws)
         spec = per_task_spec(config, totals[:layers], totals[layers:])
         specs.setdefault(spec.key, spec)
     return list(specs.values())[:count]

@@ -1,7 +1,7 @@
 """The hyper-parameters of every algorithm, in one place.
 
-They are written for streams of about 30 decisions and returns of order 1. `hyperparameters` fills in what depends on the
-number of rows and on the length of an episode, so that a roll-out of the on-policy algorithms holds whole episodes.
+They are written for streams of about 30 decisions and returns of order 1. `hyperparameters` fills in what depends on
+the number of rows and on the length of an episode, so that a roll-out of the PPO family holds whole episodes.
 """
 
 from __future__ import annotations
@@ -79,5 +79,6 @@ def hyperparameters(algorithm: str, rows: int, episode: int) -> tuple[dict[str, 
     options, architecture = dict(ALGORITHMS[algorithm][0]), dict(ALGORITHMS[algorithm][1])
     if "minibatches" in options:
         options["n_steps"] = max(2, min(episode, LONGEST_ROLLOUT))
-        options["batch_size"] = max(2, rows * options["n_steps"] // options.pop("minibatches"))
+        samples, wanted = rows * options["n_steps"], options.pop("minibatches")
+        options["batch_size"] = samples // next(count for count in (wanted, 3, 5, 2, 1) if samples % count == 0)
     return options, architecture

@@ -1,8 +1,8 @@
 """DQN and QR-DQN that never choose an illegal action.
 
 The mask in the observation is applied where values become choices: the arg-max, the maximum in the target (through the
-target network, which masks with the *next* observation's mask) and exploration. Exploration is decided row by row, with a
-generator of its own instead of the global ones.
+target network, which masks with the *next* observation's mask) and exploration. Exploration is decided row by row, with
+a generator of its own instead of the global ones.
 """
 
 from __future__ import annotations

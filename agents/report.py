@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.comparison import BEST_FIXED, Comparison
 from agents.evaluation import EpisodeRecord
+from agents.saving import write_json
 from agents.statistics import Interval, context_means, mean_interval, paired_interval, share_better
 
 FORMAT = 1
@@ -95,7 +96,7 @@ def table(comparison: Comparison, seed: int = 0) -> str:
     contexts = len(_values(comparison.records[BEST_FIXED], "return_"))
     notes = [
         f"{contexts} contexts of the {comparison.split} split; mean [95 % percentile interval over contexts].",
-        "Return: accuracy (validation data, mean over the stream's tasks) minus price x newly used share of the capacity.",
+        "Return: accuracy (validation data, mean over the stream's tasks) minus price x newly used share of capacity.",
         "Cost: share of the capacity used at the end.",
         *(_search_note(name, comparison) for name in comparison.searches),
     ]
@@ -147,13 +148,23 @@ def verdict(difference: Interval) -> str:
     return f"{'better' if difference.low > 0 else 'worse'} than the best fixed schedule in these contexts"
 
 
-def write(comparison: Comparison, folder: Path, seed: int = 0) -> list[Path]:
-    """Write `results.json`, `episodes.csv`, `table.txt` and `growth_timeline.png` into `folder`; returns the paths."""
+def write(comparison: Comparison, folder: Path, seed: int = 0, notes: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write `results.json`, `episodes.csv`, `table.txt` and `growth_timeline.png`.
+
+    Args:
+        comparison: what was played.
+        folder: where to; it is made if need be.
+        seed: seed of the bootstrap.
+        notes: further entries of `results.json`, plain types.
+
+    Returns:
+        Paths of the files.
+    """
     from agents.timeline import draw_timeline
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("results.json", "episodes.csv", "table.txt", "growth_timeline.png")]
-    paths[0].write_text(json.dumps(results(comparison, seed), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(paths[0], {**results(comparison, seed), **(notes or {})})
     _write_episodes(comparison, paths[1])
     paths[2].write_text(table(comparison, seed) + "\n", encoding="utf-8")
     draw_timeline(comparison, rows(comparison, seed), paths[3])

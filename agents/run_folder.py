@@ -16,6 +16,7 @@ from agents.saving import SavedFileError, read_json, write_atomically, write_jso
 
 CONFIG, COMMAND, VERSIONS, CHECKPOINT = "config.json", "command.txt", "versions.json", "checkpoint.pt"
 EVALUATIONS, MONITOR, COMPARISON = "evaluations.npz", "monitor.csv", "comparison.txt"
+SETTING = ["algo", "env", "env_flag", "env_kwargs", "n", "n_envs", "seed", "device", "hyperparameters", "architecture"]
 PACKAGES = ("torch", "numpy", "gymnasium", "stable_baselines3", "sb3_contrib", "scikit-learn", "tensorboard")
 
 
@@ -43,7 +44,9 @@ class RunFolder:
                 except FileExistsError:
                     number += 1
         except OSError as error:
-            raise ValueError(f"cannot make a run folder in {parent}: {error.strerror}; choose another --log-folder") from None
+            raise ValueError(
+                f"cannot make a run folder in {parent}: {error.strerror}; choose another --log-folder"
+            ) from None
 
     @classmethod
     def existing(cls, path: str) -> RunFolder:
@@ -82,7 +85,7 @@ class RunFolder:
             SavedFileError: the file is damaged or lacks an entry.
         """
         data = read_json(self.file(CONFIG))
-        missing = {"algo", "env", "env_kwargs", "n", "n_envs", "seed", "device", "hyperparameters", "architecture"} - set(data)
+        missing = set(SETTING) - set(data)
         if missing:
             raise SavedFileError(f"{self.file(CONFIG)} lacks {', '.join(sorted(missing))}")
         return data

@@ -1,8 +1,9 @@
 """Files that cannot run code: JSON for structure, `weights_only` tensors for numbers.
 
-A saved policy is two files. ``policy.json``, the manifest, says how to rebuild the network, what it sees and what it may
-do; ``policy.pt`` holds its tensors. The manifest holds the checksum of the tensors, so the two belong together or are
-refused. All files are written to a temporary name, flushed to the disk and renamed, so a reader never meets half a file.
+A saved policy is two files. ``policy.json``, the manifest, says how to rebuild the network, what it sees and what it
+may do; ``policy.pt`` holds its tensors. The manifest holds the checksum of the tensors, so the two belong together or
+are refused. All files are written to a temporary name, flushed to the disk and renamed, so a reader never meets half a
+file.
 """
 
 from __future__ import annotations
@@ -87,14 +88,16 @@ def read_tensors(path: Path) -> Any:
         raise SavedFileError(f"{path} does not exist") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SavedFileError(f"{path} is damaged or holds something else than tensors; nothing was run: {reason}") from None
+        raise SavedFileError(
+            f"{path} is damaged or holds something else than tensors; nothing was run: {reason}"
+        ) from None
 
 
 def write_policy_files(folder: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write manifest and tensors so that a reader finds a pair that belongs together at every moment.
 
-    The new manifest waits beside the old one until the tensors are in place; `read_policy_files` takes whichever of the two
-    has the checksum of the tensors.
+    The new manifest waits beside the old one until the tensors are in place; `read_policy_files` takes whichever of the
+    two has the checksum of the tensors.
 
     Raises:
         OSError: a file cannot be written.

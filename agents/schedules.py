@@ -85,13 +85,11 @@ def _queue(interface: Interface, requests: Iterable[tuple[int, Sequence[Request]
     return flat.reshape(interface.tasks, interface.decisions)
 
 
-@POLICIES.register("never")
 def never(interface: Interface) -> Policy:
     """Never grows."""
     return Timetable(interface, _empty(interface))
 
 
-@POLICIES.register("periodic")
 def periodic(
     interface: Interface, every: int = 0, amount: int = 0, order: Sequence[int] = (), start: int = 0
 ) -> Policy:
@@ -115,7 +113,6 @@ def periodic(
     return Timetable(interface, _queue(interface, [(time, [(next(turns), size)]) for time in times]))
 
 
-@POLICIES.register("doubling")
 def doubling(interface: Interface, times: Sequence[int] = ()) -> Policy:
     """Doubles the width of every layer at preset times, one request a decision, up to the largest width.
 
@@ -135,7 +132,6 @@ def doubling(interface: Interface, times: Sequence[int] = ()) -> Policy:
     return Timetable(interface, _queue(interface, batches))
 
 
-@POLICIES.register("per-task")
 def per_task(interface: Interface, first: Sequence[Request] = (), later: Sequence[Request] = ()) -> Policy:
     """The same requests in every task but the first, which has its own; one a decision from each task's start.
 
@@ -152,7 +148,6 @@ def per_task(interface: Interface, first: Sequence[Request] = (), later: Sequenc
     return Timetable(interface, plan)
 
 
-@POLICIES.register("open-loop")
 def open_loop(interface: Interface, rules: Sequence[Mapping[str, Any]]) -> Policy:
     """Any written schedule.
 
@@ -204,7 +199,6 @@ def interleave(amounts: Sequence[Sequence[int]]) -> list[Request]:
     return [(layer, own[turn]) for turn in range(longest) for layer, own in enumerate(amounts) if turn < len(own)]
 
 
-@POLICIES.register("static-large")
 class StaticLarge(Clock):
     """Grows as wide as fits from the first decisions on: in turn over the layers, the largest amount that is legal."""
 
@@ -230,7 +224,6 @@ class StaticLarge(Clock):
         return np.where(legal.any(axis=1), chosen, WAIT).astype(np.int64)
 
 
-@POLICIES.register("random")
 class UniformRandom(Clock):
     """Every legal action with the same probability.
 
@@ -252,7 +245,6 @@ class UniformRandom(Clock):
         return _choose(masks.astype(np.float64), draw)
 
 
-@POLICIES.register("rate-matched-random")
 class RateMatchedRandom(Clock):
     """Grows at given rates whatever happens: the control that separates *how much* from *when and where*.
 
@@ -293,3 +285,13 @@ def _choose(weights: NDArray[np.float64], draw: NDArray[np.float64]) -> Actions:
     chosen = (ladder <= (draw * ladder[:, -1])[:, None]).sum(axis=1)
     last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
     return np.where(ladder[:, -1] > 0, np.minimum(chosen, last), WAIT).astype(np.int64)
+
+
+POLICIES.register("never", never)
+POLICIES.register("periodic", periodic)
+POLICIES.register("doubling", doubling)
+POLICIES.register("per-task", per_task)
+POLICIES.register("open-loop", open_loop)
+POLICIES.register("static-large", StaticLarge)
+POLICIES.register("random", UniformRandom)
+POLICIES.register("rate-matched-random", RateMatchedRandom)

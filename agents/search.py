@@ -20,6 +20,7 @@ from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
 
 EPISODES = 5_000
+FEWEST = 400  # episodes below which a search for the best fixed schedule means nothing
 START = 8  # contexts of the first rung
 EXPLORED = 32  # contexts up to which candidates are halved before the final
 CONTEXTS = 128  # contexts of the final
@@ -71,7 +72,9 @@ class Scoreboard:
         config: the environment.
         contexts: val contexts; a candidate's score on k contexts is taken on the first k.
         budget: episodes that may be played in all.
-        rows, progress, make_env: as in `agents.evaluation.play`; progress counts against the budget.
+        rows: most rows of the stack.
+        progress: called with the episodes done and the budget.
+        make_env: as in `agents.evaluation.play`.
     """
 
     def __init__(
@@ -112,13 +115,15 @@ class Scoreboard:
         self._specs.update({key: spec for key, spec in unique.items() if key not in self._specs})
         entries = [(spec, self.contexts[self.known(spec) : contexts]) for spec in unique.values()]
         missing = sum(len(own) for _, own in entries)
-        spent = self.spent
-        report = None if self.progress is None else (lambda done, _: self.progress(spent + done, self.budget))
-        played = play_together(entries, self.config, self.rows, report, self.make_env)
+        played = play_together(entries, self.config, self.rows, self._report(), self.make_env)
         for key, records in zip(unique, played, strict=True):
             self._returns.setdefault(key, []).extend(record.return_ for record in records)
         self.spent += missing
         return sorted(unique.values(), key=lambda spec: -self.mean(spec, contexts))
+
+    def _report(self) -> Progress | None:
+        spent, progress = self.spent, self.progress
+        return None if progress is None else lambda done, _: progress(spent + done, self.budget)
 
     def mean(self, spec: PolicySpec, contexts: int | None = None) -> float:
         """Mean return of a candidate on the first contexts, or on all that it played."""
@@ -185,10 +190,12 @@ def best_fixed_schedule(
         config: the environment.
         contexts: val contexts, at least 64 for a choice that means something; the first 128 of the split if None.
         episodes: most episodes to play.
-        rows, progress, make_env: as in `agents.evaluation.play`.
+        rows: most rows of the stack.
+        progress: called with the episodes done and the budget.
+        make_env: as in `agents.evaluation.play`.
 
     Raises:
-        ValueError: fewer than 8 contexts, or a budget that does not allow two candidates.
+        ValueError: fewer than 8 contexts, or a budget that is too small.
     """
     chosen = list(contexts) if contexts is not None else evaluation_contexts(config, "val", CONTEXTS)
     board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
@@ -198,8 +205,8 @@ def best_fixed_schedule(
     # The finalists know the explored contexts already, but a neighbour may replace any of them: keep the full price.
     reserve = sum(count * contexts for count, contexts in final[:1]) + cost(final) - cost(final[:1])
     count = affordable(min(3 * episodes // 5, episodes - reserve), START, explored)
-    if count < 2:
-        raise ValueError(f"{episodes} episodes are too few to compare two schedules; allow at least 1000")
+    if episodes < FEWEST or count < 2:
+        raise ValueError(f"{episodes} episodes are too few for a search on {len(chosen)} contexts; allow 1000")
     leaders = halve(board, schedule_family(config, count), explored)[:finalists]
     while (room := affordable(board.left - reserve, START, explored)) >= 2:
         more = [*neighbours(config, leaders[:4]), *schedule_family(config, len(board) + 32)]

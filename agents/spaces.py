@@ -29,7 +29,9 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
         return {"type": "multi-discrete", "nvec": space.nvec.tolist()}
     if isinstance(space, spaces.MultiBinary) and isinstance(space.n, int):
         return {"type": "multi-binary", "n": space.n}
-    raise ValueError(f"policies for a {type(space).__name__} space cannot be saved; use Box, Discrete or a Dict of these")
+    raise ValueError(
+        f"policies for a {type(space).__name__} space cannot be saved; use Box, Discrete or a Dict of these"
+    )
 
 
 def space_from_json(data: Any) -> spaces.Space[Any]:

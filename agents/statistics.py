@@ -102,9 +102,7 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95, draws: int = DRAWS,
     return Interval(mean, float(low), float(high))
 
 
-def paired_interval(
-    a: ArrayLike, b: ArrayLike, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> Interval:
+def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Mean of `a - b` over the same contexts in the same order, with its interval; arguments as in `mean_interval`.
 
     Raises:

@@ -92,7 +92,8 @@ def _draw_return(axes: Axes, line: Row, colour: str) -> None:
     interval = line.return_
     axes.plot([interval.low, interval.high], [0, 0], color=colour, linewidth=2)
     axes.plot(interval.mean, 0, "o", color=colour, markersize=5)
-    axes.annotate(f"{interval.mean:.3f}", (interval.mean, 0), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+    label, at = f"{interval.mean:.3f}", (interval.mean, 0)
+    axes.annotate(label, at, (0, 5), textcoords="offset points", ha="center", fontsize=7)
     axes.set_yticks([])
     axes.set_ylim(-1, 1)
     axes.grid(axis="x", color="#dddddd")

@@ -1,8 +1,8 @@
 """Training that shows where it stands, keeps the best policy on val, and can be killed at any moment.
 
-`Recorder` is the only callback. Between two roll-outs it evaluates when an evaluation is due, captures the state of training
-and now and then writes it. Files are only replaced whole, so whenever the process dies the run folder holds a policy that
-loads and a checkpoint that resumes.
+`Recorder` is the only callback. Between two roll-outs it evaluates when an evaluation is due, captures the state of
+training and now and then writes it. Files are only replaced whole, so whenever the process dies the run folder holds a
+policy that loads and a checkpoint that resumes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common import logger
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
@@ -107,8 +107,9 @@ class Recorder(BaseCallback):
         found = self.evaluate(self.model.policy, self.manifest)
         mean = float(found.results.mean())
         self.next_evaluation = self.num_timesteps + max(1, self.total // EVALUATIONS_PLANNED)
-        for name, value in (("timesteps", self.num_timesteps), ("results", found.results), ("ep_lengths", found.lengths)):
-            self.history[name].append(np.asarray(value))
+        self.history["timesteps"].append(np.asarray(self.num_timesteps))
+        self.history["results"].append(found.results)
+        self.history["ep_lengths"].append(found.lengths)
         write_evaluations(self.run, self.history)
         if mean > self.best:
             self.best = mean
@@ -193,7 +194,7 @@ def train(model: BaseAlgorithm, recorder: Recorder, state: dict[str, Any] | None
     """
     if state is not None:
         checkpoints.restore(model, state, recorder.run.file(CHECKPOINT))
-    model.set_logger(configure(str(recorder.run.path), ["tensorboard"] if _has_tensorboard() else []))
+    model.set_logger(logger.configure(str(recorder.run.path), ["tensorboard"] if _has_tensorboard() else []))
     left = recorder.total - model.num_timesteps
     if left > 0:
         # SB3 adds the steps done so far to what it is given when it does not reset the counter.
@@ -212,7 +213,7 @@ def monitored(vec_env: VecEnv, run: RunFolder, state: Mapping[str, Any] | None =
         with open(file, "r+b") as old:
             old.truncate(min(file.stat().st_size, int(state["extra"].get("monitor_bytes", 0))))
     monitor = VecMonitor(vec_env, info_keywords=keywords)
-    header = {"t_start": begun, "env_id": run.path.name}
+    header: dict[str, float | str] = {"t_start": begun, "env_id": run.path.name}
     monitor.results_writer = ResultsWriter(str(file), header, keywords, override_existing=not resumed)
     monitor.t_start = begun
     return monitor
@@ -243,9 +244,7 @@ def write_evaluations(run: RunFolder, history: Mapping[str, list[NDArray[Any]]])
 
 
 def _has_tensorboard() -> bool:
-    from stable_baselines3.common.logger import SummaryWriter
-
-    return SummaryWriter is not None
+    return getattr(logger, "SummaryWriter", None) is not None
 
 
 def _duration(seconds: float) -> str:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.evaluation import make_vector_env, play
+from agents.evaluation import play
 from agents.learned import LearnedPolicy
 from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
+from growenv.vector_env import GrowthVectorEnv
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class ValContexts:
     def _reused(self, config: GrowthConfig, rows: int) -> Any:
         """One environment for all evaluations; every evaluation resets it to the contexts."""
         if self._env is None or self._env.num_envs != rows:
-            self._env = make_vector_env(config, rows)
+            self._env = GrowthVectorEnv(rows, config, autoreset_mode="DISABLED", device=self.device)
         return self._env
 
 
@@ -85,7 +86,8 @@ class SeededEpisodes:
         """Returns of the policy."""
         rows = self.vec_env.num_envs
         self.vec_env.seed(self.seed)
-        observations, state = self.vec_env.reset(), None
+        observations: Any = self.vec_env.reset()
+        state = None
         results, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         going, starts = np.ones(rows, dtype=bool), np.ones(rows, dtype=bool)
         while going.any() and lengths.max() < self.longest:

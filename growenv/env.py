@@ -123,7 +123,7 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
             options: see the class.
         """
         super().reset(seed=seed)
-        self.rows.generators[0] = self.np_random
+        self.rows.source.generators[0] = self.np_random
         given = {self._OPTIONS.get(name, name): value for name, value in (options or {}).items()}
         lists = {name: [value] if name in self._OPTIONS.values() else value for name, value in given.items()}
         observations, infos = self.rows.reset(options=lists)
@@ -153,7 +153,7 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a state that `snapshot` returned."""
         self.rows.restore(snapshot)
-        self._np_random = self.rows.generators[0]
+        self._np_random = self.rows.source.generators[0]
 
 
 def _first(observations: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growenv import metrics
-from growenv.hardware import Architecture
 from growenv.learner import TrainingReport
 from growenv.streams import Context
 
@@ -126,21 +125,6 @@ class Episodes:
             self.history[n].append((int(task[n]), float(accuracy[n])))
         self.decisions[row] += 1
         self.task_decisions[row] += 1
-
-    def architecture(self, inputs: int, units: NDArray[np.int64], directed: bool, reserve: bool = False) -> Architecture:
-        """What a meter needs to know of the rows' networks.
-
-        Args:
-            inputs: features of the network input.
-            units: units by generation and hidden layer, (N, T, L).
-            directed: old units never read new ones.
-            reserve: count full heads for the stream's tasks that have not begun, so that growth leaves room for them.
-        """
-        outputs = self.outputs
-        if reserve:
-            to_come = np.arange(self.tasks)[None, :] < self.lengths[:, None]
-            outputs = np.where((outputs == 0) & to_come, self.classes, outputs)
-        return Architecture(inputs, units.copy(), outputs.copy(), directed)
 
     def final_figures(self) -> dict[str, NDArray[np.float64]]:
         """Metrics of the finished streams from their accuracy matrices on inner-test data, each of shape (N,).

@@ -15,7 +15,7 @@ from torch import Tensor
 from growenv.config import GrowthConfig
 from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, RandomGrowth
 from growenv.networks import OPTIMIZERS, StackedMLP
-from growenv.networks.layout import FROZEN_STEP, round_up
+from growenv.networks.layout import round_up
 from growenv.protection import PROTECTIONS
 from growenv.randomness import Purpose, uniform
 from growenv.streams import Context, Dataset
@@ -222,7 +222,7 @@ class Learner:
             samples, labels, weights = self.data.evaluation_set("validation", self.task)
             self._validation = self.data.gather(samples), labels, weights
         x, labels, weights = self._validation
-        logits = self.network.evaluate(x, self.network.weights[-1]) + self._absent.transpose(1, 2)
+        logits = self.network.forward(x) + self._absent.transpose(1, 2)
         return _scores(logits, labels, weights)
 
     @torch.no_grad()
@@ -250,11 +250,14 @@ class Learner:
             task: a task of each row, shape (N,).
         """
         order = None if (task == self.task).all() else self.data.order(self.task, task)
-        sizes = None
+        head = self._head(task)
         if self.protection.invariant and (task < self.task).all():
             reached = np.cumsum(self.units, axis=1)[np.arange(self.rows), task]
-            sizes = [round_up(1 + int(width), FROZEN_STEP) for width in reached.max(axis=0)]
-        return self.network.evaluate(x, self._head(task), order, sizes) + self._absent_classes(task)[:, None, :]
+            sizes = [round_up(1 + int(width)) for width in reached.max(axis=0)]
+            logits = self.network.forward_frozen(x, head, sizes, order)
+        else:
+            logits = self.network.forward(x, head, order)
+        return logits + self._absent_classes(task)[:, None, :]
 
     def _head(self, task: NDArray[np.int64]) -> Tensor:
         """Heads of any tasks in the order in which the last layer's units lie, shape (N, frozen + active, C)."""

@@ -106,7 +106,8 @@ def draw(frame: Frame) -> NDArray[np.uint8]:
     _draw_growth(figure.add_subplot(grid[2, :], sharex=history), frame)
     _draw_budget(figure.add_subplot(grid[3, :]), frame)
     canvas.draw()
-    return np.array(canvas.buffer_rgba(), dtype=np.uint8)[:, :, :3].copy()
+    picture: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[:, :, :3].copy()
+    return picture
 
 
 def text(frame: Frame) -> str:
@@ -236,8 +237,8 @@ def _draw_growth(axes: Axes, frame: Frame) -> None:
     for decision, layer, amount in frame.growth:
         colour, place = _colour(int(decision / length)), decision + 0.5
         axes.scatter(place, layer, s=20 + 40 * amount / greatest, marker="o", color=colour, zorder=3)
-        label = {"textcoords": "offset points", "fontsize": 7, "va": "center", "zorder": 4}
-        axes.annotate(f"+{amount}", (place, layer), (6, 0), **label)
+        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center", "zorder": 4}
+        axes.annotate(f"+{amount}", (place, layer), (6, 0), **style)
     axes.set_yticks(range(len(frame.widths)), [f"layer {layer}" for layer in range(len(frame.widths))])
     axes.set_ylim(len(frame.widths) - 0.4, -0.6)
     axes.tick_params(labelbottom=True)

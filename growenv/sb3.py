@@ -5,9 +5,9 @@ Usage::
     env = growenv.GrowthVectorEnv(64, autoreset_mode="SAME_STEP")
     model = PPO(MaskedActorCriticPolicy, as_vec_env(env))
 
-What goes out is always a fresh copy, so nothing that Stable-Baselines3 writes in place reaches the environment and nothing
-that the environment writes in place reaches a buffer. The adaptor adds no Monitor; wrap it into SB3's `VecMonitor` for
-episode records. Masks are in the observation (``"action_mask"``) and in ``env_method("action_masks")``.
+What goes out is always a fresh copy, so nothing that Stable-Baselines3 writes in place reaches the environment, and
+nothing that the environment writes in place reaches a buffer. The adaptor adds no Monitor; wrap it into SB3's
+`VecMonitor` for episode records. Masks are in the observation (``"action_mask"``) and in ``env_method("action_masks")``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class GrowthVecEnv(VecEnv):
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(env, VectorEnv):
-            raise TypeError(f"expected a Gymnasium vector environment such as GrowthVectorEnv, got {type(env).__name__}")
+            raise TypeError(
+                f"expected a Gymnasium vector environment such as GrowthVectorEnv, got {type(env).__name__}"
+            )
         mode = env.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.SAME_STEP.value, AutoresetMode.SAME_STEP.name):
             given = mode.name if isinstance(mode, AutoresetMode) else mode
@@ -88,7 +90,7 @@ class GrowthVecEnv(VecEnv):
         seeds, options = list(self._seeds), self._common_options()
         self._reset_seeds()
         self._reset_options()
-        seed = None if all(value is None for value in seeds) else seeds
+        seed: Any = None if all(value is None for value in seeds) else seeds  # Gymnasium declares one number only
         observations, infos = self.env.reset(seed=seed, options=options)
         self.reset_infos = rows_of(infos, self.num_envs)
         return _copy(observations)

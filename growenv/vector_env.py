@@ -13,19 +13,19 @@ from gymnasium.vector.utils import batch_space
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from growenv import rendering
+from growenv import rendering, views
 from growenv.actions import ActionTable
+from growenv.admission import Admission
 from growenv.config import GrowthConfig
+from growenv.context_source import ContextSource
 from growenv.episodes import Episodes
-from growenv.hardware import METERS, largest
 from growenv.learner import Learner
 from growenv.observations import ObservationEncoder
 from growenv.registry import unknown_name
 from growenv.rewards import RewardTerms, decision_reward
-from growenv.streams import DISTRIBUTIONS, Context, draw_context, load_dataset, stream_length
+from growenv.streams import Context, load_dataset, stream_length
 
-RESET_OPTIONS = ("contexts", "split", "indices", "inner_seeds", "reset_mask")
-Info = dict[str, Any]
+Observation = dict[str, NDArray[np.float32]]
 
 
 class GrowthVectorEnv(VectorEnv):
@@ -76,24 +76,19 @@ class GrowthVectorEnv(VectorEnv):
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.dataset = load_dataset(self.config.dataset)
-        self.streams = DISTRIBUTIONS.make(self.config.streams)
         tasks = stream_length(self.config.tasks, self.config.split)
-        self.meter = copy.deepcopy(METERS.make(self.config.meter))
-        self.reasons = ("", "width", *self.meter.reasons[1:])
+        self.source = ContextSource(self.config, self.dataset, num_envs, tasks)
         self.learner = Learner(self.config, self.dataset, num_envs, tasks, device=device)
         self.actions = ActionTable(len(self.config.hidden), self.config.amounts)
+        self.admission = Admission(self.config, self.learner, self.actions)
+        self.episodes = Episodes(num_envs, tasks, self.dataset.classes)
         self.encoder = ObservationEncoder(self.config, self.actions)
         self.feature_names = self.encoder.feature_names
         self.single_observation_space = self.encoder.space
         self.single_action_space = spaces.Discrete(self.actions.size)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        full = largest(self.dataset.features, self.config.max_hidden, tasks, self.dataset.classes)
-        self.capacity = float(self.meter.usage(full)[0])
-        self.episodes = Episodes(num_envs, tasks, self.dataset.classes)
-        self.generators: list[np.random.Generator] = [seeding.np_random(None)[0] for _ in range(num_envs)]
-        self._codes = np.zeros((num_envs, self.actions.size), dtype=np.int8)
-        self._costs = np.zeros((num_envs, self.actions.size))
+        self._refused = np.zeros(num_envs, dtype=np.int8)
         self._begun = False
 
     # -- Gymnasium ---------------------------------------------------------------------------------------------------
@@ -105,7 +100,7 @@ class GrowthVectorEnv(VectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[np.float32]], Info]:
+    ) -> tuple[Observation, views.Info]:
         """Begin new streams in all rows, or in those of ``options["reset_mask"]``.
 
         Args:
@@ -118,20 +113,15 @@ class GrowthVectorEnv(VectorEnv):
         Raises:
             ValueError: an option that does not exist, or that does not fit the environment.
         """
-        options = dict(options or {})
-        for name in options:
-            if name not in RESET_OPTIONS:
-                raise unknown_name("reset option", name, RESET_OPTIONS)
-        rows = self._reset_rows(options.get("reset_mask"))
-        self._seed(seed, rows)
-        self._begin(rows, self._draw_contexts(rows, options))
-        nothing = np.zeros(self.num_envs)
-        terms = RewardTerms(nothing, nothing.copy(), nothing.copy())
-        return self._observe(), self._infos(terms, np.zeros(self.num_envs, dtype=np.int8))
+        rows = self._reset_rows((options or {}).get("reset_mask"))
+        self.source.seed(seed, rows)
+        self._begin(rows, options)
+        self.admission.refresh(self.episodes)
+        return self._observe(), self._infos()
 
     def step(
         self, actions: NDArray[np.int64]
-    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], views.Info]:
         """Grow as the actions say, train, measure.
 
         Args:
@@ -148,7 +138,7 @@ class GrowthVectorEnv(VectorEnv):
         episodes, live = self.episodes, ~self.episodes.ended
         chosen = np.where(live, chosen, 0)
         accuracy, used = episodes.mean_accuracy, episodes.used.copy()
-        codes = self._grow(chosen)
+        self._grow(chosen)
         self._train(live)
         self._close_tasks(live)
         lost = live & episodes.diverged
@@ -157,18 +147,17 @@ class GrowthVectorEnv(VectorEnv):
         )
         terminated = episodes.ended.copy()
         if self.autoreset_mode == AutoresetMode.NEXT_STEP:
-            self._begin(~live, self._draw_contexts(~live, {}))
+            self._begin(~live)
             terminated &= live
-        self._refresh()
-        observations, infos = self._observe(), self._infos(terms, codes)
+        self.admission.refresh(episodes)
+        observations, infos = self._observe(), self._infos(terms)
         if self.autoreset_mode == AutoresetMode.SAME_STEP and terminated.any():
             observations, infos = self._restart(terminated, observations, infos)
         return observations, terms.total, terminated, np.zeros(self.num_envs, dtype=np.bool_), infos
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions are legal, shape (N, A)."""
-        masks: NDArray[np.bool_] = self._codes == 0
-        return masks
+        return self.admission.masks
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame a row: uint8 pictures of shape (height, width, 3), or texts."""
@@ -176,20 +165,21 @@ class GrowthVectorEnv(VectorEnv):
             return None
         self._need_reset()
         show = rendering.draw if self.render_mode == "rgb_array" else rendering.text
-        return tuple(show(self._frame(row)) for row in range(self.num_envs))
+        reasons = [self.admission.reasons[code] for code in self._refused]
+        frames = [views.frame(self.config, self.episodes, self.learner, reasons[row], row) for row in range(self.num_envs)]
+        return tuple(show(frame) for frame in frames)
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state; `restore` continues from it exactly, generators included."""
-        names = ("episodes", "generators", "_codes", "_costs", "_begun")
-        state = {name: copy.deepcopy(getattr(self, name)) for name in names}
-        return {"learner": self.learner.snapshot(), "meter": self.meter.snapshot(), "own": state}
+        own = copy.deepcopy((self.episodes, self.source.generators, self._refused, self._begun))
+        return {"learner": self.learner.snapshot(), "admission": self.admission.state(), "own": own}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a state that `snapshot` returned; it can be restored again and again."""
         self.learner.restore(snapshot["learner"])
-        self.meter.restore(snapshot["meter"])
-        for name, value in copy.deepcopy(snapshot["own"]).items():
-            setattr(self, name, value)
+        self.admission.load_state(snapshot["admission"])
+        own = copy.deepcopy(snapshot["own"])
+        self.episodes, self.source.generators, self._refused, self._begun = own
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
@@ -198,100 +188,47 @@ class GrowthVectorEnv(VectorEnv):
             return np.ones(self.num_envs, dtype=np.bool_)
         rows = np.array(mask)
         if rows.dtype != np.bool_ or rows.shape != (self.num_envs,) or not rows.any():
-            raise ValueError(
-                f"reset_mask={mask!r}: expected {self.num_envs} booleans with at least one True"
-            )
+            raise ValueError(f"reset_mask={mask!r}: expected {self.num_envs} booleans with at least one True")
         if not self._begun:
             raise RuntimeError("some rows have never been reset; call reset() without a reset_mask first")
         return rows
 
-    def _seed(self, seed: int | Sequence[int | None] | None, rows: NDArray[np.bool_]) -> None:
-        if seed is None:
-            return
-        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} rows; give one number, or one for each row")
-        for row in np.flatnonzero(rows):
-            if seeds[row] is not None:
-                self.generators[row] = seeding.np_random(seeds[row])[0]
-
-    def _draw_contexts(self, rows: NDArray[np.bool_], options: dict[str, Any]) -> list[Context]:
-        """New contexts for some rows; the others keep theirs."""
-        given = {name: options.get(name) for name in ("contexts", "indices", "inner_seeds")}
-        for name, values in given.items():
-            if values is not None and len(values) != self.num_envs:
-                raise ValueError(f"{len(values)} {name} for {self.num_envs} rows; give one for each row")
-        contexts: list[Any] = list(self.episodes.contexts) or [None] * self.num_envs
-        for row in np.flatnonzero(rows):
-            draws = self.generators[row].integers(0, 2**31), self.generators[row].integers(0, 2**63 - 1)
-            index, inner_seed = (
-                int(draw if given[name] is None else given[name][row])
-                for draw, name in zip(draws, ("indices", "inner_seeds"), strict=True)
-            )
-            if given["contexts"] is not None:
-                context = given["contexts"][row]
-                contexts[row] = context if isinstance(context, Context) else Context.from_json(context)
-                contexts[row].check(self.dataset)
-            else:
-                contexts[row] = draw_context(
-                    self.streams,
-                    self.dataset,
-                    options.get("split", self.config.split),
-                    index,
-                    tasks=self.config.tasks,
-                    budget=self.config.budget,
-                    price=self.config.price,
-                    inner_seed=inner_seed,
-                )
-            if len(contexts[row].tasks) > self.episodes.tasks:
-                raise ValueError(
-                    f"context {contexts[row].id} has {len(contexts[row].tasks)} tasks, this environment holds "
-                    f"{self.episodes.tasks}; make it with tasks={len(contexts[row].tasks)}, or split='ood' for ood contexts"
-                )
-        return contexts
-
-    def _begin(self, rows: NDArray[np.bool_], contexts: list[Context]) -> None:
+    def _begin(self, rows: NDArray[np.bool_], options: dict[str, Any] | None = None) -> None:
+        """Begin new streams in some rows."""
+        episodes, learner = self.episodes, self.learner
+        contexts = self.source.draw(rows, episodes.contexts, options)
         if not rows.any():
             return
-        episodes, learner = self.episodes, self.learner
         learner.begin(rows, contexts)
         episodes.begin(rows, contexts)
-        self._begun = True
         episodes.outputs[rows, 0] = learner.data.task_classes[rows, 0]
-        now = episodes.architecture(self.dataset.features, learner.units, learner.protection.directed)
-        self.meter.begin(rows, now)
-        self._refresh()
+        self._refused[rows] = 0
+        self._begun = True
+        self.admission.begin(rows, episodes)
+        episodes.used = self.admission.used(episodes)
         episodes.used_at_start[rows] = episodes.used[rows]
-        over = rows & (self._reserved() > episodes.budget * self.capacity * (1 + 1e-9))
-        if over.any():
-            row = int(np.flatnonzero(over)[0])
-            raise ValueError(
-                f"the initial network {self.config.hidden} with its heads needs {self._reserved()[row]:.0f} "
-                f"{self.meter.unit}, the budget of context {contexts[row].id} is "
-                f"{episodes.budget[row] * self.capacity:.0f}; raise the budget or start with fewer neurons"
-            )
         if self.config.accuracy_matrix:
-            for task in range(episodes.tasks):
+            for task in range(1, episodes.tasks):
                 wanted = np.full(self.num_envs, task)
                 episodes.untrained[rows, task] = learner.accuracy("test", wanted)[rows]
 
     def _restart(
-        self, rows: NDArray[np.bool_], observations: dict[str, NDArray[np.float32]], infos: Info
-    ) -> tuple[dict[str, NDArray[np.float32]], Info]:
+        self, rows: NDArray[np.bool_], observations: Observation, infos: views.Info
+    ) -> tuple[Observation, views.Info]:
         """Begin new streams in rows that have just ended, keeping what they left in the infos."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(rows):
             final_obs[row] = {name: values[row].copy() for name, values in observations.items()}
         final_info = {name: (values & rows if name[0] == "_" else values) for name, values in infos.items()}
-        self._begin(rows, self._draw_contexts(rows, {}))
-        nothing = np.zeros(self.num_envs)
-        fresh = self._infos(RewardTerms(nothing, nothing, nothing), np.zeros(self.num_envs, dtype=np.int8))
+        self._begin(rows)
+        self.admission.refresh(self.episodes)
+        fresh = self._infos()
         for name, values in infos.items():
             if name[0] != "_":
                 where = rows.reshape(-1, *([1] * (values.ndim - 1)))
                 fresh[name] = np.where(where, fresh[name], values)
-        ended = {"final_obs": final_obs, "_final_obs": rows.copy(), "final_info": final_info, "_final_info": rows.copy()}
-        return self._observe(), {**fresh, **ended}
+        left = {"final_obs": final_obs, "final_info": final_info}
+        return self._observe(), {**fresh, **left, **{f"_{name}": rows.copy() for name in left}}
 
     # -- one decision ------------------------------------------------------------------------------------------------
 
@@ -308,15 +245,14 @@ class GrowthVectorEnv(VectorEnv):
         if not self._begun:
             raise RuntimeError("the environment has not begun; call reset() first")
 
-    def _grow(self, chosen: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Carry out the requests that fit; the refusal code of every row's request."""
-        codes = self._codes[np.arange(self.num_envs), chosen]
-        layer, amount = self.actions.request(np.where(codes == 0, chosen, 0))
+    def _grow(self, chosen: NDArray[np.int64]) -> None:
+        """Carry out the requests that fit."""
+        self._refused = self.admission.codes[np.arange(self.num_envs), chosen]
+        layer, amount = self.actions.request(np.where(self._refused == 0, chosen, 0))
         if amount.any():
             self.learner.grow(layer, amount)
-            self.meter.commit(amount > 0, self._architecture())
+            self.admission.commit(amount > 0, self.episodes)
         self.episodes.record_growth(self.learner.task, layer, amount)
-        return codes
 
     def _train(self, live: NDArray[np.bool_]) -> None:
         learner, episodes = self.learner, self.episodes
@@ -344,8 +280,8 @@ class GrowthVectorEnv(VectorEnv):
             row = np.flatnonzero(onwards)
             episodes.outputs[row, learner.task[row]] = learner.data.task_classes[row, learner.task[row]]
             episodes.task_decisions[row], episodes.since_growth[row] = 0, 0
-            self.meter.commit(onwards, self._architecture())
-        episodes.used = self.meter.usage(self._architecture()) / self.capacity
+            self.admission.commit(onwards, episodes)
+        episodes.used = self.admission.used(episodes)
 
     def _measure(self, rows: NDArray[np.bool_]) -> None:
         """Fill the accuracy matrix on inner-test data after the current task of some rows."""
@@ -354,7 +290,8 @@ class GrowthVectorEnv(VectorEnv):
         for task in range(episodes.tasks):
             keep = learner.protection.invariant & (task < now)
             episodes.matrix[row[keep], now[keep], task] = episodes.matrix[row[keep], now[keep] - 1, task]
-            needed = (task <= now) | self.config.accuracy_matrix
+            # Forward transfer needs each task just before it is trained; no metric needs those further ahead.
+            needed = task <= now + self.config.accuracy_matrix
             needed &= ~keep & (task < episodes.lengths[row])
             if needed.any():
                 wanted = learner.task.copy()
@@ -364,98 +301,14 @@ class GrowthVectorEnv(VectorEnv):
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _architecture(self, reserve: bool = False) -> Any:
-        learner = self.learner
-        return self.episodes.architecture(
-            self.dataset.features, learner.units, learner.protection.directed, reserve
-        )
-
-    def _reserved(self) -> NDArray[np.float64]:
-        """What the networks use with room for the heads of all tasks to come, (N,)."""
-        return self.meter.usage(self._architecture(reserve=True))
-
-    def _refresh(self) -> None:
-        """Work out what every action would cost and whether it fits."""
-        episodes, learner = self.episodes, self.learner
-        now, reserved = self._architecture(), self._architecture(reserve=True)
-        used = self.meter.usage(now)
-        episodes.used = used / self.capacity
-        limit = episodes.budget * self.capacity
-        widths, most = learner.units.sum(axis=1), np.array(self.config.max_hidden)
-        for action in range(1, self.actions.size):
-            layer, amount = int(self.actions.layer[action]), int(self.actions.amount[action])
-            too_wide = widths[:, layer] + amount > most[layer]
-            refused = self.meter.refuse(reserved, layer, amount, learner.task, limit)
-            self._codes[:, action] = np.where(too_wide, 1, np.where(refused > 0, refused + 1, 0))
-            grown = self.meter.usage(now.grown(layer, amount, learner.task))
-            self._costs[:, action] = (grown - used) / self.capacity
-
-    def _observe(self) -> dict[str, NDArray[np.float32]]:
-        learner = self.learner
+    def _observe(self) -> Observation:
+        learner, admission = self.learner, self.admission
         return self.encoder.encode(
-            self.episodes, learner.task, learner.units, learner.data.familiarity, self._costs, self.action_masks()
+            self.episodes, learner.task, learner.units, learner.data.familiarity, admission.costs, admission.masks
         )
 
-    def _infos(self, terms: RewardTerms, codes: NDArray[np.int8]) -> Info:
-        episodes, learner, n = self.episodes, self.learner, self.num_envs
-        row = np.arange(n)
-        objective = episodes.mean_accuracy * ~episodes.diverged
-        objective -= episodes.price * (episodes.used - episodes.used_at_start)
-        objective -= self.config.divergence_penalty * episodes.diverged
-        infos: Info = {
-            "action_mask": self.action_masks().astype(np.int8),
-            "context_id": np.array([context.id for context in episodes.contexts], dtype=object),
-            "context_index": np.array([context.index for context in episodes.contexts], dtype=np.int64),
-            "task": learner.task.copy(),
-            "decision": episodes.decisions.copy(),
-            "invalid_action": codes > 0,
-            "refusal": np.array([self.reasons[code] for code in codes], dtype=object),
-            "reward_accuracy": terms.accuracy.copy(),
-            "reward_cost": terms.cost.copy(),
-            "reward_penalty": terms.penalty.copy(),
-            "validation_accuracy": episodes.mean_accuracy,
-            "task_accuracy": episodes.accuracies[row, learner.task],
-            "used": episodes.used.copy(),
-            "budget": episodes.budget,
-            "price": episodes.price,
-            "widths": learner.units.sum(axis=1),
-            "diverged": episodes.diverged.copy(),
-            **episodes.final_figures(),
-            "objective": np.where(episodes.ended, objective, 0.0),
-            "growth_log": np.array(
-                [episodes.growth_log(r) if episodes.ended[r] else "[]" for r in range(n)], dtype=object
-            ),
-        }
-        return {**infos, **{f"_{name}": np.ones(n, dtype=np.bool_) for name in infos}}
-
-    def _frame(self, row: int) -> rendering.Frame:
-        episodes, learner = self.episodes, self.learner
-        context, task = episodes.contexts[row], int(learner.task[row])
-        length = len(context.tasks)
-        seen = episodes.trained[row, :length]
-        history = {
-            f"task {number}": [
-                accuracy if number == when else float("nan") for when, accuracy in episodes.history[row]
-            ]
-            for number in range(task + 1)
-        }
-        return rendering.Frame(
-            context_id=context.id,
-            task=task,
-            tasks=length,
-            decision=int(episodes.decisions[row]),
-            decisions=length * self.config.decisions,
-            classes=tuple(task.classes for task in context.tasks),
-            widths=learner.units[row].sum(axis=0),
-            max_hidden=self.config.max_hidden,
-            generations=learner.units[row, :length],
-            accuracies=np.where(seen, episodes.accuracies[row, :length], np.nan),
-            used=float(episodes.used[row]),
-            budget=context.budget,
-            price=context.price,
-            growth=[(when, layer, amount) for when, _, layer, amount in episodes.growth[row]],
-            history=history,
-        )
+    def _infos(self, terms: RewardTerms | None = None) -> views.Info:
+        return views.infos(self.config, self.episodes, self.learner, self.admission, self._refused, terms)
 
 
 def _autoreset(mode: str | AutoresetMode) -> AutoresetMode:

@@ -25,7 +25,7 @@ class ScriptedEnv(gym.Env[dict[str, np.ndarray], np.integer[Any]]):
         render_mode: None or "rgb_array".
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(
         self, row: int = 0, lengths: Sequence[int] = (3, 5), cut: bool = False, render_mode: str | None = None

@@ -205,7 +205,9 @@ def test_episode_statistics_of_gymnasium_reach_the_finished_info() -> None:
     env = as_vec_env(gym.wrappers.vector.RecordEpisodeStatistics(vector))
     env.reset()
     _, _, dones, infos = wait(3, env)[-1]
-    assert dones[0] and infos[0]["episode"]["r"] == pytest.approx(6.0) and infos[0]["episode"]["l"] == 3
+    assert dones[0]
+    assert infos[0]["episode"]["r"] == pytest.approx(6.0)
+    assert infos[0]["episode"]["l"] == 3
     assert "episode" not in infos[1]
 
 
@@ -249,7 +251,8 @@ def test_options_that_differ_between_rows_are_refused() -> None:
 
 def test_unknown_attribute_is_an_attribute_error() -> None:
     env = scripted()
-    assert env.has_attr("action_masks") and not env.has_attr("nonsense")
+    assert env.has_attr("action_masks")
+    assert not env.has_attr("nonsense")
     with pytest.raises(AttributeError):
         env.get_attr("nonsense")
 
@@ -261,7 +264,9 @@ def test_construction_and_render_mode_warn_about_nothing() -> None:
     env.reset()
     assert env.get_attr("render_mode") == ["rgb_array"] * ROWS
     picture = env.render()
-    assert picture.dtype == np.uint8 and picture.ndim == 3 and set(np.unique(picture)) == {0, 1, 2}
+    assert picture.dtype == np.uint8
+    assert picture.ndim == 3
+    assert set(np.unique(picture)) == {0, 1, 2}
 
 
 def test_action_masks_are_computed_once_for_all_rows() -> None:
@@ -269,7 +274,8 @@ def test_action_masks_are_computed_once_for_all_rows() -> None:
     env.reset()
     masks = env.env_method("action_masks")
     assert env.env.mask_calls == 1
-    assert len(masks) == ROWS and all(mask.shape == (ACTIONS,) and mask.dtype == bool for mask in masks)
+    assert len(masks) == ROWS
+    assert all(mask.shape == (ACTIONS,) and mask.dtype == bool for mask in masks)
 
 
 @pytest.mark.parametrize(
@@ -306,11 +312,15 @@ def test_types_and_identity_of_what_a_step_returns() -> None:
     env = scripted()
     env.reset()
     observations, rewards, dones, infos = env.step(np.zeros(ROWS, dtype=np.int64))
-    assert rewards.dtype == np.float32 and rewards.shape == (ROWS,)
-    assert dones.dtype == bool and dones.shape == (ROWS,)
+    assert rewards.dtype == np.float32
+    assert rewards.shape == (ROWS,)
+    assert dones.dtype == bool
+    assert dones.shape == (ROWS,)
     assert all(type(value) is np.ndarray and value.dtype == np.float32 for value in observations.values())
-    assert len({id(info) for info in infos}) == ROWS and all(type(info) is dict for info in infos)
-    assert type(infos[0]["decision"]) is int and type(infos[0]["used"]) is float
+    assert len({id(info) for info in infos}) == ROWS
+    assert all(type(info) is dict for info in infos)
+    assert type(infos[0]["decision"]) is int
+    assert type(infos[0]["used"]) is float
     assert not np.shares_memory(infos[0]["action_mask"], infos[1]["action_mask"])
     infos[0]["action_mask"][:] = 9
     assert (infos[1]["action_mask"] <= 1).all()

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ACTIVE_STEP = 16
-"""Active widths are rounded up to this, so that a row meets the same kernels whatever its neighbours' widths are."""
-FROZEN_STEP = 8
+STEP = 8
+"""Widths are rounded up to this, so that they change seldom and fill vector registers."""
 
 
-def round_up(count: int, step: int) -> int:
+def round_up(count: int, step: int = STEP) -> int:
     """The least multiple of `step` that is at least `count` and at least `step`."""
     return max(step, -(-count // step) * step)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growenv.networks.layout import ACTIVE_STEP, FROZEN_STEP, Layout, round_up
+from growenv.networks.layout import Layout, round_up
 
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
 
@@ -68,8 +68,8 @@ class StackedMLP:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _fitting_layout(self) -> Layout:
-        frozen = tuple(round_up(1 + int(n), FROZEN_STEP) for n in self.frozen_units.max(axis=0))
-        active = tuple(round_up(int(n), ACTIVE_STEP) for n in self.active_units.max(axis=0))
+        frozen = tuple(round_up(1 + int(n)) for n in self.frozen_units.max(axis=0))
+        active = tuple(round_up(int(n)) for n in self.active_units.max(axis=0))
         return Layout(self.rows, self.inputs + 1, frozen, active, self.classes)
 
     def _frozen_shapes(self, layout: Layout) -> list[tuple[int, int, int]]:
@@ -124,19 +124,40 @@ class StackedMLP:
             }
         return self._space[batch]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of the current head, shape (N, B, C), valid until the next call.
+    def forward(self, x: Tensor, head: Tensor | None = None, order: Tensor | None = None) -> Tensor:
+        """Logits, shape (N, B, C), valid until the next call with as many samples.
 
         Args:
             x: inputs whose last value is one, shape (N, B, D + 1), contiguous.
+            head: outgoing weights of the last layer's units, shape (N, frozen + active, C); None for the current ones.
+            order: gathers the rows of the first weights before use, shape (N, D + 1); None keeps them.
         """
         work = self._work(x.shape[1])
         frozen, everything = x, x
         for layer in range(self.depth):
-            active = torch.bmm(everything, self.weights[layer], out=work["active"][layer]).clamp_(min=0.0)
-            frozen = torch.bmm(frozen, self.frozen[layer], out=work["frozen"][layer]).clamp_(min=0.0)
+            weights = self.weights[layer], self.frozen[layer]
+            if layer == 0 and order is not None:
+                weights = _take(weights[0], order, dim=1), _take(weights[1], order, dim=1)
+            active = torch.bmm(everything, weights[0], out=work["active"][layer]).clamp_(min=0.0)
+            frozen = torch.bmm(frozen, weights[1], out=work["frozen"][layer]).clamp_(min=0.0)
             everything = torch.cat((frozen, active), dim=2, out=work["all"][layer])
-        return torch.bmm(everything, self.weights[-1], out=work["logits"][0])
+        return torch.bmm(everything, self.weights[-1] if head is None else head, out=work["logits"][0])
+
+    def forward_frozen(self, x: Tensor, head: Tensor, sizes: Sequence[int], order: Tensor | None = None) -> Tensor:
+        """Logits from the first frozen units alone, shape (N, B, C).
+
+        The shapes are those of the time when these units were all there were, so the logits are the same to the last
+        bit.
+
+        Args:
+            x, order: as in `forward`.
+            head: outgoing weights of the last layer's units; those beyond `sizes` are not used.
+            sizes: frozen units to use of each layer, the constant one included.
+        """
+        for layer, weight in enumerate(self.frozen):
+            used = weight[:, : x.shape[2], : sizes[layer]].contiguous()
+            x = torch.bmm(x, used if layer > 0 or order is None else _take(used, order, dim=1)).clamp_(min=0.0)
+        return torch.bmm(x, head[:, : sizes[-1]].contiguous())
 
     def backward(self, x: Tensor, grad_logits: Tensor) -> None:
         """Fill `gradients` for the inputs of the last `forward` call.
@@ -154,36 +175,6 @@ class StackedMLP:
                 outgoing = self.weights[layer][:, self.layout.frozen[layer - 1] :]
                 below = torch.bmm(delta, outgoing.transpose(1, 2), out=work["delta"][layer - 1])
                 delta = _relu_backward(below, work["active"][layer - 1], 0, grad_input=below)
-
-    def evaluate(
-        self, x: Tensor, head: Tensor, order: Tensor | None = None, frozen_only: Sequence[int] | None = None
-    ) -> Tensor:
-        """Logits under any head and any order of the inputs, shape (N, V, C).
-
-        Args:
-            x: inputs whose last value is one, shape (N, V, D + 1).
-            head: outgoing weights of the last layer's units, shape (N, frozen + active, C).
-            order: gathers the rows of the first weights before use, shape (N, D + 1); None keeps them.
-            frozen_only: use just this many frozen units of each layer and no active ones. The shapes are then the same
-                as when these units were all there were, so the logits are too, to the last bit.
-        """
-
-        def ordered(weight: Tensor) -> Tensor:
-            return weight if order is None else _take(weight, order, dim=1)
-
-        frozen, active = x, x
-        sizes = self.layout.frozen if frozen_only is None else tuple(frozen_only)
-        for layer in range(self.depth):
-            everything = active
-            fan_in = x.shape[2] if layer == 0 else sizes[layer - 1]
-            weight = self.frozen[layer][:, :fan_in, : sizes[layer]].contiguous()
-            frozen = torch.bmm(frozen, ordered(weight) if layer == 0 else weight).clamp_(min=0.0)
-            if frozen_only is None:
-                weight = ordered(self.weights[0]) if layer == 0 else self.weights[layer]
-                active = torch.cat((frozen, torch.bmm(everything, weight).clamp_(min=0.0)), dim=2)
-        if frozen_only is None:
-            return torch.bmm(active, head)
-        return torch.bmm(frozen, head[:, : sizes[-1]].contiguous())
 
     # -- changing ----------------------------------------------------------------------------------------------------
 

@@ -228,9 +228,13 @@ class RowData:
         """
         row = np.arange(self.rows)
         size = self._set_size[split][row, task]
-        sample = self._sets[split][row, task, : size.max()]
+        # Few different numbers of samples, so that few work spaces are needed.
+        most = -(-int(size.max()) // 32) * 32
+        sample = np.zeros((self.rows, most), dtype=np.int64)
+        held = self._sets[split][row, task, :most]
+        sample[:, : held.shape[1]] = held
         label = self._local[row[:, None], task[:, None], self._labels[sample]]
-        weight = (np.arange(size.max())[None, :] < size[:, None]) / size[:, None]
+        weight = (np.arange(most)[None, :] < size[:, None]) / size[:, None]
         sample = sample + self._offset[row, task][:, None]
         weights = torch.from_numpy(weight).to(self.device, self.dtype)
         return torch.from_numpy(sample).to(self.device), torch.from_numpy(label).to(self.device), weights

@@ -1,4 +1,4 @@
-"""A vector environment with growenv's spaces and infos whose learning curves are formulas: fast, and solvable by eye."""
+"""A vector environment with growenv's spaces and infos whose learning curves are formulas that can be solved by eye."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FakeVectorEnv:
     """N rows; a task's accuracy is half + half of (share trained) x W / (W + 8), with W = neurons that were added.
 
     Each task begun counts 1 / tasks of it; the share of the capacity used is W / 64 of at most `budget`. The loss is
-    1 - accuracy, shown as x / (1 + x). So growing early by about as much as the price allows is best, in every context alike.
+    1 - accuracy, shown as x / (1 + x). So the best growth depends on the price alone.
 
     Args:
         config: sizes of the environment.
@@ -45,7 +45,8 @@ class FakeVectorEnv:
         self.resets = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        assert options is not None and len(options["contexts"]) == self.num_envs
+        assert options is not None
+        assert len(options["contexts"]) == self.num_envs
         self.contexts: list[Context] = options["contexts"]
         self.resets += 1
         self.decision = np.zeros(self.num_envs, dtype=np.int64)

@@ -33,12 +33,14 @@ def test_contexts_are_the_same_every_time_and_grouped_by_index() -> None:
     assert len({context.inner_seed for context in drawn}) == 6
     assert drawn == evaluation_contexts(SMALL, "val", 3, inner_seeds=2)
     assert drawn[::2] == evaluation_contexts(SMALL, "val", 3)
-    assert drawn[0].tasks == drawn[1].tasks and drawn[0].price == drawn[1].price
+    assert drawn[0].tasks == drawn[1].tasks
+    assert drawn[0].price == drawn[1].price
 
 
 def test_splits_share_no_stream() -> None:
     ids = {split: {c.stream_id for c in evaluation_contexts(SMALL, split, 20)} for split in ("train", "val", "test")}
-    assert not ids["val"] & ids["test"] and not ids["train"] & ids["test"]
+    assert not ids["val"] & ids["test"]
+    assert not ids["train"] & ids["test"]
 
 
 @pytest.mark.parametrize(("count", "seeds"), [(0, 1), (1, 0)])

@@ -102,5 +102,5 @@ def test_gate_rows_do_not_touch_each_other() -> None:
     ],
 )
 def test_bad_options_are_refused(name: str, options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must be at least|no action grows"):
+    with pytest.raises(ValueError, match=r"must be at least|no action grows"):
         PolicySpec(name, options)(INTERFACE)

@@ -43,7 +43,8 @@ def test_part_keeps_all_but_rows_and_episode() -> None:
 def test_spec_json_round_trip() -> None:
     spec = PolicySpec("periodic", {"every": 2, "order": [1, 0]}, "mine")
     assert PolicySpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
-    assert spec.name == "mine" and PolicySpec("never").name == "never"
+    assert spec.name == "mine"
+    assert PolicySpec("never").name == "never"
 
 
 def test_key_ignores_the_label() -> None:
@@ -74,7 +75,7 @@ def test_spec_builds_a_named_policy() -> None:
 
 
 def test_spec_with_wrong_option_says_so() -> None:
-    with pytest.raises(ValueError, match="'periodic' cannot be built from .*evry"):
+    with pytest.raises(ValueError, match=r"'periodic' cannot be built from .*evry"):
         PolicySpec("periodic", {"evry": 2})(INTERFACE)
 
 

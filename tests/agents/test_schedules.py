@@ -94,7 +94,7 @@ def test_bad_rule_is_refused(rule: object, message: str) -> None:
 
 @pytest.mark.parametrize("options", [{"every": -1}, {"every": 1.5}, {"start": -1}, {"amount": 7}])
 def test_bad_periodic_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be a whole number|no action grows"):
+    with pytest.raises(ValueError, match=r"must be a whole number|no action grows"):
         plan_of("periodic", **options)
 
 
@@ -120,7 +120,7 @@ def test_tasks_beyond_the_plan_repeat_its_last_row() -> None:
 
 
 def test_timetable_refuses_another_shape() -> None:
-    with pytest.raises(ValueError, match="shape \\(tasks, 4 decisions\\)"):
+    with pytest.raises(ValueError, match=r"shape \(tasks, 4 decisions\)"):
         Timetable(interface(), np.zeros((3, 5), dtype=np.int64))
 
 
@@ -181,7 +181,9 @@ def test_one_rate_is_the_probability_of_growing() -> None:
     assert abs(float((actions > 0).mean()) - 0.2) < 0.01
 
 
-@pytest.mark.parametrize("rates", [[0.5, 0.5], [0, 0.5, 0.6, 0, 0], [0, -0.1, 0, 0, 0], [0, float("nan"), 0, 0, 0], 1.5])
+@pytest.mark.parametrize(
+    "rates", [[0.5, 0.5], [0, 0.5, 0.6, 0, 0], [0, -0.1, 0, 0, 0], [0, float("nan"), 0, 0, 0], 1.5]
+)
 def test_bad_rates_are_refused(rates: object) -> None:
     with pytest.raises(ValueError, match="rates are 5 numbers"):
         PolicySpec("rate-matched-random", {"rates": rates})(interface())

@@ -44,7 +44,9 @@ def test_no_episode_is_played_twice() -> None:
     scores.score(SPECS[:4], 8)
     assert scores.spent == 32
     scores.score(SPECS[:2], 16)
-    assert scores.spent == 48 and scores.known(SPECS[0]) == 16 and scores.known(SPECS[3]) == 8
+    assert scores.spent == 48
+    assert scores.known(SPECS[0]) == 16
+    assert scores.known(SPECS[3]) == 8
 
 
 def test_halving_finds_the_best_and_pays_what_it_said() -> None:
@@ -68,7 +70,8 @@ def test_best_fixed_schedule_beats_the_simple_ones_within_its_budget() -> None:
     contexts = make_contexts(128, price=0.3)
     result = best_fixed_schedule(CONFIG, contexts, episodes=1500, make_env=FakeVectorEnv)
     assert 1200 < result.episodes <= 1500
-    assert result.trials[0].spec == result.best and result.trials[0].contexts == 128
+    assert result.trials[0].spec == result.best
+    assert result.trials[0].contexts == 128
     # 1/2 + W / (2 (W + 8)) - 0.3 W / 64 over multiples of four: 20 is best, 1/2 + 20/56 - 0.09375.
     np.testing.assert_allclose(result.trials[0].mean, 0.5 + 20 / 56 - 0.09375, atol=0.001)
     simple = {trial.spec.policy: trial.mean for trial in result.trials if trial.spec.policy in ("never", "doubling")}
@@ -101,12 +104,16 @@ def test_progress_counts_against_the_budget() -> None:
         progress=lambda done, total: seen.append((done, total)),
         make_env=FakeVectorEnv,
     )
-    assert seen == sorted(seen) and {total for _, total in seen} == {1000} and seen[-1][0] <= 1000
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {1000}
+    assert seen[-1][0] <= 1000
 
 
 def test_tune_takes_what_the_budget_allows() -> None:
     result = tune(SPECS, CONFIG, make_contexts(8, price=0.2), episodes=24, make_env=FakeVectorEnv)
-    assert len(result.trials) == 3 and result.episodes == 24 and result.best == SPECS[2]
+    assert len(result.trials) == 3
+    assert result.episodes == 24
+    assert result.best == SPECS[2]
 
 
 def test_result_is_json() -> None:
@@ -119,7 +126,7 @@ def test_result_is_json() -> None:
 def test_impossible_searches_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 8 contexts"):
         best_fixed_schedule(CONFIG, make_contexts(7), make_env=FakeVectorEnv)
-    with pytest.raises(ValueError, match="too few to compare two schedules"):
+    with pytest.raises(ValueError, match="too few for a search on 64 contexts"):
         best_fixed_schedule(CONFIG, make_contexts(64), episodes=100, make_env=FakeVectorEnv)
     with pytest.raises(ValueError, match="too few for 64 contexts"):
         tune(SPECS, CONFIG, make_contexts(64), episodes=10, make_env=FakeVectorEnv)
