@@ -113,7 +113,7 @@ def _rows(environment: VecEnv | None) -> dict[str, Any]:
     engine = _engine(environment)
     if engine is None:
         return {}
-    return {"contexts": engine.contexts, "generators": [row.bit_generator.state for row in engine.generators]}
+    return {"contexts": engine.contexts, "generators": [row.bit_generator.state for row in engine.source.generators]}
 
 
 def _reset_rows(environment: VecEnv, rows: dict[str, Any]) -> Any:
@@ -123,7 +123,7 @@ def _reset_rows(environment: VecEnv, rows: dict[str, Any]) -> Any:
         return environment.reset()
     environment.set_options({"contexts": rows["contexts"]})
     observations = environment.reset()
-    for generator, kept in zip(engine.generators, rows["generators"], strict=True):
+    for generator, kept in zip(engine.source.generators, rows["generators"], strict=True):
         generator.bit_generator.state = kept
     return observations
 

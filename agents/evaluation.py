@@ -18,7 +18,7 @@ from growenv.actions import WAIT
 from growenv.config import GrowthConfig
 from growenv.randomness import bits
 from growenv.streams.distributions import draw_context
-from growenv.streams.tasks import Context
+from growenv.streams.tasks import SPLITS, Context
 
 ROWS = 128
 _INNER_SEED = 101  # purpose of the hash that makes inner seeds; no purpose of growenv has this number
@@ -85,25 +85,20 @@ def evaluation_contexts(config: GrowthConfig, split: str, count: int, inner_seed
     """
     if count < 1 or inner_seeds < 1:
         raise ValueError(f"at least one context and one inner seed are needed, got {count} and {inner_seeds}")
-    drawn = []
-    for index in range(count):
-        for number in range(inner_seeds):
-            seed = int(bits(index, _INNER_SEED, number) >> np.uint64(1))
-            drawn.append(_draw(config, split, index, seed))
-    return drawn
+    options: dict[str, Any] = {"tasks": config.tasks, "budget": config.budget, "price": config.price}
+    return [
+        draw_context(
+            config.streams, config.dataset, split, index, inner_seed=_inner_seed(split, index, number), **options
+        )
+        for index in range(count)
+        for number in range(inner_seeds)
+    ]
 
 
-def _draw(config: GrowthConfig, split: str, index: int, inner_seed: int) -> Context:
-    return draw_context(
-        config.streams,
-        config.dataset,
-        split,
-        index,
-        tasks=config.tasks,
-        budget=config.budget,
-        price=config.price,
-        inner_seed=inner_seed,
-    )
+def _inner_seed(split: str, index: int, number: int) -> int:
+    """Seeds that no two contexts share, so that nothing is tuned on the networks that it is tested on."""
+    place = SPLITS.index(split) if split in SPLITS else len(SPLITS)  # `draw_context` refuses an unknown split
+    return int(bits(index, _INNER_SEED, number, place) >> np.uint64(1))
 
 
 def make_vector_env(config: GrowthConfig, rows: int) -> Any:

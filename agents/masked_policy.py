@@ -16,7 +16,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 MASK = "action_mask"
 ILLEGAL = -1e8
@@ -91,5 +91,19 @@ def recurrent_policy() -> type[Any]:
 
     class MaskedRecurrentPolicy(MaskFromObservation, RecurrentActorCriticPolicy):
         """The policy of RecurrentPPO; padding of sequences has no legal action, which is harmless."""
+
+        @staticmethod
+        def _process_sequence(  # type: ignore[override]  # sb3-contrib's annotation is wrong
+            features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
+        ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            """Run sequences that begin with their episode in one call instead of step by step; the same numbers."""
+            rows = lstm_states[0].shape[1]
+            starts = episode_starts.reshape(rows, -1)
+            if not starts[:, 1:].any():
+                keep = (1.0 - starts[:, 0]).view(1, rows, 1)
+                lstm_states = (lstm_states[0] * keep, lstm_states[1] * keep)
+                episode_starts = torch.zeros_like(episode_starts)
+            base = RecurrentActorCriticPolicy._process_sequence
+            return base(features, lstm_states, episode_starts, lstm)  # type: ignore[return-value]
 
     return MaskedRecurrentPolicy

@@ -6,6 +6,8 @@ import gymnasium as gym
 
 STREAMS = {"Mixed": "mixed", "Split": "split", "Permuted": "permuted", "Rotated": "rotated"}
 DATASETS = {"Digits": "digits", "MNIST": "mnist", "FashionMNIST": "fashion-mnist"}
+WIDER = {"hidden": [16, 16], "max_hidden": [128, 128], "amounts": [8, 32]}
+"""Sizes for images of 28x28 pixels; the defaults of `GrowthConfig` are for 8x8."""
 IDS = tuple(f"growenv/{streams}{dataset}-v0" for streams in STREAMS for dataset in DATASETS)
 
 
@@ -19,5 +21,5 @@ def register_environments() -> None:
                     name,
                     entry_point="growenv.env:GrowthEnv",
                     vector_entry_point="growenv.vector_env:GrowthVectorEnv",
-                    kwargs={"dataset": dataset, "streams": streams},
+                    kwargs={"dataset": dataset, "streams": streams, **({} if dataset == "digits" else WIDER)},
                 )

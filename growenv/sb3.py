@@ -5,9 +5,10 @@ Usage::
     env = growenv.GrowthVectorEnv(64, autoreset_mode="SAME_STEP")
     model = PPO(MaskedActorCriticPolicy, as_vec_env(env))
 
-What goes out is always a fresh copy, so nothing that Stable-Baselines3 writes in place reaches the environment, and
-nothing that the environment writes in place reaches a buffer. The adaptor adds no Monitor; wrap it into SB3's
-`VecMonitor` for episode records. Masks are in the observation (``"action_mask"``) and in ``env_method("action_masks")``.
+What goes out is a fresh copy, so nothing that Stable-Baselines3 writes in place reaches the environment, and nothing
+that the environment writes in place reaches a buffer. The adaptor adds no Monitor; wrap it into SB3's
+`VecMonitor` for episode records. Masks are in the observation (``"action_mask"``) and behind
+``env_method("action_masks")``.
 """
 
 from __future__ import annotations

@@ -226,12 +226,16 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_killed_at_any_moment_it_resumes(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "import sys, train_agent; train_agent.prepare_process();"]
-    words[-1] += "train_agent.VAL_EPISODES = 4; train_agent.compare = lambda *_: None;"
-    words[-1] += (
-        "from agents import training; training.CHECKPOINT_SECONDS = training.CAPTURE_SECONDS = 0.0; training.LINE_SECONDS = 0.2;"
-    )
-    words[-1] += "sys.exit(train_agent.command(sys.argv[1:]))"
+    code = """
+import sys, train_agent
+from agents import training
+train_agent.prepare_process()
+train_agent.VAL_EPISODES, train_agent.compare = 4, lambda *_: None
+training.CHECKPOINT_SECONDS = training.CAPTURE_SECONDS = 0.0
+training.LINE_SECONDS = 0.2
+sys.exit(train_agent.command(sys.argv[1:]))
+"""
+    words = [sys.executable, "-c", code]
     where: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
     train = [*words, "-n", "1000000", *SMALL, "--log-folder", str(tmp_path)]
     with subprocess.Popen(train, **where) as process:

@@ -303,6 +303,15 @@ class StackedMLP:
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickle would bring the views back as tensors of their own, which no optimiser updates.
+        derived = ("weights", "gradient", "gradients", "_space")
+        return {name: value for name, value in vars(self).items() if name not in derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._refresh()
+
     def state(self) -> dict[str, Any]:
         """A copy of all weights, followers and unit counts."""
         return {

@@ -72,6 +72,14 @@ class RowData:
         self.familiarity: NDArray[np.float64] = np.zeros((rows, tasks))
         self._pools = lru_cache(maxsize=512)(self._class_pool)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A cache cannot be pickled.
+        return {name: value for name, value in vars(self).items() if name != "_pools"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pools = lru_cache(maxsize=512)(self._class_pool)
+
     # -- resident samples --------------------------------------------------------------------------------------------
 
     def _add_bank(self, degrees: int) -> None:

@@ -43,10 +43,20 @@ def test_splits_share_no_stream() -> None:
     assert not ids["train"] & ids["test"]
 
 
+def test_splits_share_no_inner_seed() -> None:
+    seeds = [c.inner_seed for split in ("train", "val", "test", "ood") for c in evaluation_contexts(SMALL, split, 5, 2)]
+    assert len(set(seeds)) == 40
+
+
 @pytest.mark.parametrize(("count", "seeds"), [(0, 1), (1, 0)])
 def test_no_contexts_are_refused(count: int, seeds: int) -> None:
     with pytest.raises(ValueError, match="at least one context"):
         evaluation_contexts(SMALL, "val", count, seeds)
+
+
+def test_unknown_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="split"):
+        evaluation_contexts(SMALL, "testing", 1)
 
 
 def test_record_by_hand() -> None:

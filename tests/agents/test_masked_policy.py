@@ -124,6 +124,23 @@ def test_no_gradient_passes_through_masked_logits() -> None:
     assert (gradient[[0, 2]] != 0).any()
 
 
+@pytest.mark.skipif("recurrent-ppo" not in known_algorithms(), reason="needs sb3-contrib")
+@pytest.mark.parametrize("starts", [[[1, 0, 0], [0, 0, 0]], [[1, 0, 1], [0, 1, 0]], [[0], [1]]])
+def test_recurrent_shortcut_gives_the_same_numbers_as_the_loop(starts: list[list[int]]) -> None:
+    from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+
+    made, generator = policy("recurrent-ppo"), torch.Generator().manual_seed(0)
+    steps, size = len(starts[0]), made.lstm_output_dim
+    features = torch.randn(2 * steps, 5, generator=generator)
+    memory = tuple(torch.randn(1, 2, size, generator=generator) for _ in range(2))
+    flat = torch.tensor(starts, dtype=torch.float32).flatten()
+    with torch.no_grad():
+        ours, ours_memory = made._process_sequence(features, memory, flat, made.lstm_actor)
+        loop, loop_memory = RecurrentActorCriticPolicy._process_sequence(features, memory, flat, made.lstm_actor)
+    torch.testing.assert_close(ours, loop)
+    torch.testing.assert_close(ours_memory, loop_memory)
+
+
 def test_a_row_without_a_legal_action_makes_no_nan() -> None:
     values, log_probability, entropy = policy().evaluate_actions(observations([[0, 0, 0, 0]]), torch.tensor([1]))
     assert all(torch.isfinite(part).all() for part in (values, log_probability, entropy))

@@ -219,7 +219,7 @@ def test_loading_leaves_the_global_generators_alone(saved: Path) -> None:
     before = torch.get_rng_state(), pickle.dumps(np.random.get_state())  # noqa: NPY002
     load_policy(saved)
     assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1] == pickle.dumps(np.random.get_state())
+    assert before[1] == pickle.dumps(np.random.get_state())  # noqa: NPY002
 
 
 # --- zip files of Stable-Baselines3 ---------------------------------------------------------------------------------
