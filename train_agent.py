@@ -53,7 +53,7 @@ class Args:
 def main(args: Args, words: Sequence[str]) -> int:
     """Train, then compare; returns the exit code."""
     run, setting, state = resumed_run(args, words) if args.resume else new_run(args, words)
-    print(f"run folder: {run.path}", flush=True)
+    print(f"run folder: {run.path}" + (f", from {state['counters']['num_timesteps']:,} steps on" if state else ""))
     env = monitored(make_env(setting), run, state)
     model = make_model(setting, env)
     manifest = describe(setting["algo"], setting["architecture"], env, **environment_record(setting))

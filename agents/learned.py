@@ -245,6 +245,13 @@ def load_module(folder: str | Path) -> tuple[BasePolicy, dict[str, Any]]:
     return module, manifest
 
 
+class _NoOptimizer:
+    """Stands for the optimiser of a policy that is not trained: torch takes seconds to import its own."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take what an optimiser takes."""
+
+
 def _rebuild(manifest: Mapping[str, Any]) -> BasePolicy:
     """The untrained network that a manifest describes."""
     seen, possible = space_from_json(manifest["observation_space"]), space_from_json(manifest["action_space"])
@@ -257,6 +264,7 @@ def _rebuild(manifest: Mapping[str, Any]) -> BasePolicy:
     if actions is not None and len(actions) != possible.n:  # type: ignore[attr-defined]
         raise ValueError(f"it names {len(actions)} actions, but the action space is {possible}")
     kind, options = algorithm(manifest["algorithm"]).policy, policy_options(manifest["architecture"])
+    options["optimizer_class"] = _NoOptimizer
     str(manifest["name"])
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced: the global generator stays put
         return kind(seen, possible, lambda _: 0.0, **options)  # type: ignore[no-any-return]

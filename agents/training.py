@@ -39,7 +39,7 @@ class Recorder(BaseCallback):
     Args:
         run: where everything is written.
         manifest: of the policy that is trained.
-        evaluate: plays the policy on val episodes; None trains without.
+        evaluate: plays the policy on val episodes, the best one is kept; None keeps the last one.
         total: environment steps at which training ends.
         say: prints a line.
         state: what `checkpoints.read` returned, for a run that is resumed.
@@ -82,6 +82,8 @@ class Recorder(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        if self.evaluate is None:
+            save_policy(self.run.path, (self.model.policy, self.manifest))
         self._between_rollouts(last=True)
 
     def _between_rollouts(self, last: bool) -> None:

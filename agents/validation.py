@@ -53,21 +53,17 @@ class ValContexts:
     def __init__(self, config: GrowthConfig, contexts: Sequence[Context], device: str = "cpu") -> None:
         self.config = dataclasses.replace(config, accuracy_matrix=False)  # only the reward matters here
         self.contexts, self.device = tuple(contexts), device
-        self._env: Any = None
 
     def __call__(self, module: BasePolicy, manifest: Mapping[str, Any]) -> Evaluation:
         """Returns, accuracies and costs of the policy."""
         policy = LearnedPolicy(module, manifest)
-        records = play(policy.bind, self.config, self.contexts, rows=len(self.contexts), make_env=self._reused)
+        records = play(policy.bind, self.config, self.contexts, rows=len(self.contexts), make_env=self._make_env)
         figures = {name: float(np.mean([getattr(record, name) for record in records])) for name in ("accuracy", "cost")}
         results = np.array([record.return_ for record in records])
         return Evaluation(results, np.array([len(record.actions) for record in records]), figures)
 
-    def _reused(self, config: GrowthConfig, rows: int) -> Any:
-        """One environment for all evaluations; every evaluation resets it to the contexts."""
-        if self._env is None or self._env.num_envs != rows:
-            self._env = GrowthVectorEnv(rows, config, autoreset_mode="DISABLED", device=self.device)
-        return self._env
+    def _make_env(self, config: GrowthConfig, rows: int) -> GrowthVectorEnv:
+        return GrowthVectorEnv(rows, config, autoreset_mode="DISABLED", device=self.device)
 
 
 class SeededEpisodes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.config import GrowthConfig
-from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, RandomGrowth
+from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, RandomGrowth, checked_proposal
 from growenv.networks import OPTIMIZERS, StackedMLP
 from growenv.networks.layout import round_up
 from growenv.protection import PROTECTIONS
@@ -173,7 +173,10 @@ class Learner:
         }
         first = {layer: network.reserve(layer, amounts[layer]) for layer in growing}
         try:
-            proposals = {layer: operator.propose(network, batches[layer]) for layer in growing}
+            proposals = {
+                layer: checked_proposal(network, batch, operator.propose(network, batch))
+                for layer, batch in batches.items()
+            }
         except BaseException:
             for layer in growing:
                 network.active_units[:, layer] -= amounts[layer]

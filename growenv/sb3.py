@@ -25,7 +25,7 @@ try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
     raise ImportError(
-        "growenv.sb3 needs Stable-Baselines3, which is not installed; run: pip install 'stable-baselines3>=2.4'"
+        "growenv.sb3 needs Stable-Baselines3, which is not installed; run: pip install 'stable-baselines3>=2.6'"
     ) from error
 
 Observation = Any  # an array of shape (N, ...), or a dict of such arrays

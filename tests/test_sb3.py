@@ -15,7 +15,9 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
+from growenv.env import GrowthEnv
 from growenv.sb3 import GrowthVecEnv, as_vec_env, rows_of
+from growenv.vector_env import GrowthVectorEnv
 from tests.scripted_env import ACTIONS, LENGTHS, ScriptedEnv, ScriptedVectorEnv
 
 ROWS = len(LENGTHS)
@@ -347,6 +349,37 @@ def test_close_twice_closes_once() -> None:
 def test_something_else_than_an_environment_is_refused() -> None:
     with pytest.raises(TypeError, match="GrowthVectorEnv"):
         as_vec_env(DummyVecEnv([single(0)]))
+
+
+TINY = {"tasks": 2, "decisions": 2, "minibatches": 2, "validation_samples": 16, "test_samples": 16, "budget": 0.9}
+
+
+def test_growth_rows_equal_dummy_vec_env_over_growth_envs() -> None:
+    ours = as_vec_env(GrowthVectorEnv(3, **TINY))
+    theirs = DummyVecEnv([lambda: GrowthEnv(**TINY)] * 3)
+    ours.seed(5)
+    theirs.seed(5)
+    assert_same(ours.reset(), theirs.reset())
+    generator = np.random.default_rng(0)
+    for _ in range(9):
+        actions = generator.integers(ours.action_space.n, size=3)
+        mine, other = ours.step(actions), theirs.step(actions)
+        for left, right in zip(mine, other, strict=True):
+            assert_same(left, right)
+        assert_same(ours.reset_infos, theirs.reset_infos)
+        assert_same(ours.env_method("action_masks"), theirs.env_method("action_masks"))
+        assert not any(info["TimeLimit.truncated"] for info in mine[3])
+
+
+def test_a_single_growth_environment_becomes_one_row() -> None:
+    env = as_vec_env(GrowthEnv(**TINY, render_mode="rgb_array"))
+    env.set_options({"split": "val", "indices": [3]})
+    env.reset()
+    assert env.num_envs == 1
+    assert env.reset_infos[0]["context_index"] == 3
+    assert env.render().shape[2] == 3
+    with pytest.raises(TypeError, match="DummyVecEnv"):
+        as_vec_env(ScriptedEnv())
 
 
 @pytest.mark.parametrize("algorithm", [PPO, DQN])

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,14 +33,11 @@ SMALL = ["--n-envs", "4", "--env-kwargs", *OPTIONS]  # a roll-out is 16 steps
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few val contexts, no closing comparison, one thread, and no trace in the global generators."""
+    """Few val contexts, no closing comparison, and no trace in the global generators."""
     monkeypatch.setattr(train_agent, "VAL_EPISODES", 4)
     monkeypatch.setattr(train_agent, "compare", lambda run, episodes: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         yield
-    torch.set_num_threads(threads)
 
 
 def start(folder: Path, *words: str, code: int = 0) -> Path:
@@ -86,7 +82,7 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert manifest["config"]["accuracy_matrix"] is True  # training switches it off, the user did not
     assert manifest["environment"]["kwargs"]["budget"] == 0.9
     assert len(episodes(run)) == 16
-    assert json.loads((run / "versions.json").read_text())["torch"] == torch.__version__.split("+")[0] or True
+    assert {"torch", "gymnasium", "growenv"} <= set(json.loads((run / "versions.json").read_text()))
     assert "-n 64" in (run / "command.txt").read_text()
     shown = capsys.readouterr().out
     assert "48 / 64 steps ( 75%) | val: return" in shown
@@ -123,6 +119,7 @@ def test_evaluation_does_not_disturb_training(tmp_path: Path, monkeypatch: pytes
     without = start(tmp_path, "-n", "48", *SMALL)
     assert_equal(tensors(with_evaluations), tensors(without))
     assert not (without / "evaluations.npz").exists()
+    assert_equal(load_policy(without).module.state_dict(), tensors(without))
 
 
 def test_it_ends_with_a_comparison_on_contexts_that_chose_nothing(
@@ -131,23 +128,19 @@ def test_it_ends_with_a_comparison_on_contexts_that_chose_nothing(
     monkeypatch.undo()
     monkeypatch.setattr(train_agent, "VAL_EPISODES", 4)
     searched: list[list[int]] = []
-    search = train_agent.best_fixed_schedule
     played: list[list[int]] = []
-    play = train_agent.play_together
-    monkeypatch.setattr(
-        train_agent,
-        "best_fixed_schedule",
-        lambda config, contexts, **options: (
-            searched.append([context.index for context in contexts]) or search(config, contexts, **options)
-        ),
-    )
-    monkeypatch.setattr(
-        train_agent,
-        "play_together",
-        lambda entries, config: (
-            played.extend([context.index for context in own] for _, own in entries) or play(entries, config)
-        ),
-    )
+    search, play = train_agent.best_fixed_schedule, train_agent.play_together
+
+    def noted_search(config: Any, contexts: Any, **options: Any) -> Any:
+        searched.append([context.index for context in contexts])
+        return search(config, contexts, **options)
+
+    def noted_play(entries: Any, config: Any) -> Any:
+        played.extend([context.index for context in own] for _, own in entries)
+        return play(entries, config)
+
+    monkeypatch.setattr(train_agent, "best_fixed_schedule", noted_search)
+    monkeypatch.setattr(train_agent, "play_together", noted_play)
     run = start(tmp_path, "-n", "16", *SMALL)
     assert searched == [list(range(4, 20))]
     assert played == [list(range(20, 36))] * 5
@@ -178,14 +171,14 @@ def interrupt_at(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_saves_everything_and_resuming_equals_never_having_stopped(
     algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = start(tmp_path / "whole", "--algo", algo, "-n", "96", *SMALL)
-    interrupt_at(48, monkeypatch)
-    run = start(tmp_path / "cut", "--algo", algo, "-n", "96", *SMALL, code=130)
+    whole = start(tmp_path / "whole", "--algo", algo, "-n", "64", *SMALL)
+    interrupt_at(32, monkeypatch)
+    run = start(tmp_path / "cut", "--algo", algo, "-n", "64", *SMALL, code=130)
     assert f"python train_agent.py --resume {run}" in capsys.readouterr().out
-    assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == 48
+    assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == 32
     load_policy(run)
     assert train_agent.command(["--resume", str(run)]) == 0
-    assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == 96
+    assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == 64
     assert_equal(tensors(whole), tensors(run))
     assert episodes(whole) == episodes(run)  # none is missing, none is there twice
     with np.load(whole / "evaluations.npz") as left, np.load(run / "evaluations.npz") as right:
@@ -245,26 +238,17 @@ sys.exit(train_agent.command(sys.argv[1:]))
     reached = read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"]
     assert reached >= 64
     load_policy(run)
-    with subprocess.Popen([*words, "--resume", str(run)], **where) as process:
-        assert wait_for_steps(process, reached) >= reached
-        process.send_signal(signal.SIGINT)
-        shown = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
-    assert f"--resume {run}" in shown
-    assert len(set(episodes(run))) == len(episodes(run))
+    assert train_agent.command(["--resume", str(run), "-n", str(reached + 32)]) == 0
+    assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == reached + 32
+    assert len(set(episodes(run))) == len(episodes(run)) == (reached + 32) // 4
 
 
-def wait_for_steps(process: subprocess.Popen[str], steps: int) -> int:
-    """Read the progress until training has got beyond `steps`; the first number that was shown."""
+def wait_for_steps(process: subprocess.Popen[str], steps: int) -> None:
+    """Read the progress until training has got beyond `steps`."""
     assert process.stdout is not None
-    first, deadline = None, time.monotonic() + 120
     for line in process.stdout:
-        if " steps (" in line:
-            now = int(line.split("/")[0].replace(",", ""))
-            first = now if first is None else first
-            if now > steps:
-                return first
-        assert time.monotonic() < deadline
+        if " steps (" in line and int(line.split("/")[0].replace(",", "")) > steps:
+            return
     raise AssertionError("the process ended")
 
 

@@ -104,5 +104,29 @@ def fan_in_counters(network: StackedMLP, layer: int) -> tuple[NDArray[np.int64],
     return np.maximum(born, 0), born > 0
 
 
+def checked_proposal(
+    network: StackedMLP, batch: GrowthBatch, proposal: tuple[Tensor, Tensor | None]
+) -> tuple[Tensor, Tensor | None]:
+    """What an operator proposed, if the network can take it.
+
+    Raises:
+        ValueError: it is no pair of weights, or they have other shapes than the layer needs.
+    """
+    if not isinstance(proposal, tuple) or len(proposal) != 2:
+        raise ValueError(f"a growth operator proposes incoming and outgoing weights, got a {type(proposal).__name__}")
+    units, layer = int(batch.amounts.max()), batch.layer
+    shapes = {
+        "incoming": (network.rows, network.layout.fan_in(layer), units),
+        "outgoing": (network.rows, units, network.layout.fan_out(layer + 1)),
+    }
+    for (side, shape), weights in zip(shapes.items(), proposal, strict=True):
+        if weights is None and side == "outgoing":
+            continue
+        if not isinstance(weights, Tensor) or tuple(weights.shape) != shape:
+            given = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+            raise ValueError(f"{side} weights of new units in layer {layer} are {given}, expected a tensor of {shape}")
+    return proposal
+
+
 OPERATORS: Registry[GrowthOperator] = Registry("growth operator")
 OPERATORS.register("random", RandomGrowth)

@@ -56,8 +56,8 @@ class StackedAdam:
 
     A row's count starts at zero with every task, so a network that begins a task has the bias correction of a fresh
     optimiser whatever its neighbours do. Neurons that grow in the middle of a task start with zero moments under their
-    row's count. With the second decay at 0.99 their first steps are then at most 2.1 times the learning rate (with 0.999
-    they would be up to 6.6 times).
+    row's count. With the second decay at 0.99 their first steps under a steady gradient are then at most 2.13 times the
+    learning rate (with 0.999 they would be up to 6.6 times).
 
     Args:
         network: the stack to train.

@@ -271,6 +271,7 @@ class RowData:
         "_pool_size",
         "_sets",
         "_set_size",
+        "familiarity",
     )
 
     def state(self) -> dict[str, Any]:
