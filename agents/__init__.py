@@ -1,0 +1,1 @@
+"""Growth policies and what is done with them: schedules, gates, learned agents, search, evaluation."""

@@ -43,6 +43,8 @@ DEFAULT_POLICIES = (
     "loss-gate-tuned",
 )
 
+FEWEST_TUNING = 200  # episodes
+
 Report = Callable[[str, int, int], None]
 
 
@@ -96,7 +98,8 @@ def compare(
         contexts: contexts to play.
         inner_seeds: inner seeds of each context.
         policies: names of baselines (see `known_policies`) or specs.
-        episodes: most episodes of the search for the best fixed schedule; each gate's tuning has a tenth of it.
+        episodes: most episodes of the search for the best fixed schedule; each gate's tuning has a tenth of it, at
+            least 200.
         rows: most rows of the stack.
         report: called with the name of the present stage, the episodes done and the episodes in all.
         make_env: as in `agents.evaluation.play`.
@@ -170,7 +173,9 @@ def _search(
         return best_fixed_schedule(config, episodes=episodes, progress=progress, **options)
     gate = TUNED[policy]
     progress = _stage(report, f"tuning of {gate}")
-    return tune(gate_family(config, gate), config, episodes=max(100, episodes // 10), progress=progress, **options)
+    return tune(
+        gate_family(config, gate), config, episodes=max(FEWEST_TUNING, episodes // 10), progress=progress, **options
+    )
 
 
 def action_rates(records: Sequence[EpisodeRecord], config: GrowthConfig) -> NDArray[np.float64]:

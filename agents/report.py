@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.comparison import BEST_FIXED, Comparison
+from agents.comparison import BEST_FIXED, MATCHED, Comparison
 from agents.evaluation import EpisodeRecord
 from agents.saving import write_json
 from agents.statistics import Interval, context_means, mean_interval, paired_interval, share_better
@@ -100,7 +100,9 @@ def table(comparison: Comparison, seed: int = 0) -> str:
         "Cost: share of the capacity used at the end.",
         *(_search_note(name, comparison) for name in comparison.searches),
     ]
-    return "\n".join([*text, "", *notes, "", *verdicts(comparison, lines)])
+    if MATCHED in comparison.records and comparison.learned:
+        notes.append(f"{MATCHED} grows at the rates of {comparison.learned[0]}.")
+    return "\n".join([*text, "", *notes, "", *verdicts(comparison, lines, seed)])
 
 
 def _cells(line: Row, learned: bool) -> tuple[str, ...]:
@@ -128,24 +130,34 @@ def _search_note(name: str, comparison: Comparison) -> str:
     )
 
 
-def verdicts(comparison: Comparison, lines: Sequence[Row]) -> list[str]:
-    """A sentence on each learned policy."""
+def verdicts(comparison: Comparison, lines: Sequence[Row], seed: int = 0) -> list[str]:
+    """What was shown of each learned policy, against the best fixed schedule and the strongest baseline here."""
+    strongest = next(line.policy for line in lines if line.policy not in comparison.learned)
     sentences = []
     for line in lines:
         if line.policy not in comparison.learned or line.difference is None:
             continue
-        found = f"{line.policy}: {verdict(line.difference)} (difference {_signed(line.difference)})."
-        sentences.append(found)
+        sentences.append(f"{line.policy}: {verdict(line.difference)} (difference {_signed(line.difference)}).")
+        if strongest != BEST_FIXED:
+            own, other = (_values(comparison.records[name], "return_") for name in (line.policy, strongest))
+            difference = paired_interval(own, other, seed=seed)
+            words = verdict(difference, f"{strongest}, the strongest baseline here,")
+            sentences.append(f"{line.policy}: {words} (difference {_signed(difference)}).")
     if sentences:
         sentences.append("The intervals are for these trained policies; another training seed may give another result.")
     return sentences
 
 
-def verdict(difference: Interval) -> str:
-    """What the paired difference to the best fixed schedule shows, in words."""
+def verdict(difference: Interval, other: str = "the best fixed schedule") -> str:
+    """What a paired difference in return shows, in words.
+
+    Args:
+        difference: return minus the other's.
+        other: what it is compared with.
+    """
     if difference.covers_zero:
-        return "no improvement over the best fixed schedule was shown"
-    return f"{'better' if difference.low > 0 else 'worse'} than the best fixed schedule in these contexts"
+        return f"no improvement over {other} was shown"
+    return f"{'better' if difference.low > 0 else 'worse'} than {other} in these contexts"
 
 
 def write(comparison: Comparison, folder: Path, seed: int = 0, notes: Mapping[str, Any] | None = None) -> list[Path]:
@@ -181,7 +193,7 @@ def results(comparison: Comparison, seed: int = 0) -> dict[str, Any]:
         "bootstrap_seed": seed,
         "learned": list(comparison.learned),
         "policies": [_finite(asdict(line)) for line in lines],
-        "verdicts": verdicts(comparison, lines),
+        "verdicts": verdicts(comparison, lines, seed),
         "searches": {name: search.to_json() for name, search in comparison.searches.items()},
     }
 

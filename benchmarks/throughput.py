@@ -1,6 +1,6 @@
 """How fast is the engine, and against what? Minibatch steps per second per network, measured in one run.
 
-    python benchmarks/throughput.py [--rows 1 16 64 256] [--dataset digits mnist] [--out benchmarks/results/throughput.json]
+    python benchmarks/throughput.py [--rows 1 16 64 256] [--dataset digits mnist] [--out FILE.json]
 
 Four ways to train the same growing networks:
 
@@ -131,7 +131,7 @@ def modules(name: str, widths: list[list[int]], networks: int, steps: int) -> di
                 for net, optimizer in zip(nets, optimizers, strict=True):
                     index = torch.randint(len(labels), (config.batch_size,))
                     optimizer.zero_grad()
-                    torch.nn.functional.cross_entropy(net(inputs[index]), labels[index]).backward()
+                    torch.nn.functional.cross_entropy(net(inputs[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
         total += time.perf_counter() - begun
     return {"microseconds": total / len(widths) / networks / steps * 1e6, "memory_mb": memory()}
@@ -230,7 +230,8 @@ def main() -> None:
     for name in args.dataset:
         results[name] = measure(name, args)
         print(report(name, results[name]), flush=True)
-    machine = {"processor": platform.processor() or platform.machine(), "threads": args.threads, "torch": torch.__version__}
+    processor = platform.processor() or platform.machine()
+    machine = {"processor": processor, "threads": args.threads, "torch": torch.__version__}
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"machine": machine, "configurations": results}, indent=1) + "\n")

@@ -10,7 +10,6 @@ from growenv.streams import Context, Dataset, Task, Transform
 from growenv.vector_env import GrowthVectorEnv
 from growenv.version import __version__
 
-
 __all__ = ["Context", "Dataset", "GrowthConfig", "GrowthEnv", "GrowthVectorEnv", "Task", "Transform", "__version__"]
 
 register_environments()

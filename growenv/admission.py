@@ -13,6 +13,7 @@ from growenv.config import GrowthConfig
 from growenv.episodes import Episodes
 from growenv.hardware import METERS, Architecture, largest
 from growenv.learner import Learner
+from growenv.streams.distributions import OOD_BUDGET
 
 
 class Admission:
@@ -40,8 +41,23 @@ class Admission:
         self.inputs = learner.network.inputs
         full = largest(self.inputs, config.max_hidden, learner.tasks, learner.classes)
         self.capacity = float(self.meter.usage(full)[0])
+        self._check_lowest_budget()
         self.codes = np.zeros((learner.rows, actions.size), dtype=np.int8)
         self.costs = np.zeros((learner.rows, actions.size))
+
+    def _check_lowest_budget(self) -> None:
+        """Refuse a configuration whose initial network would not fit into every budget that can be drawn."""
+        config, learner = self.config, self.learner
+        start = largest(self.inputs, config.hidden, learner.tasks, learner.classes)
+        needed = float(self.meter.usage(start)[0])
+        lowest = config.budget[0] * (OOD_BUDGET if config.split == "ood" else 1.0)
+        if needed > lowest * self.capacity * (1.0 + 1e-9):
+            raise ValueError(
+                f"the initial network {config.hidden} with {learner.tasks} heads needs {needed:.0f} {self.meter.unit}, "
+                f"but the lowest budget, {lowest:g} of the largest network's {self.capacity:.0f}, is "
+                f"{lowest * self.capacity:.0f}; raise budget={config.budget} or max_hidden={config.max_hidden}, or "
+                f"start with fewer neurons"
+            )
 
     @property
     def masks(self) -> NDArray[np.bool_]:

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from growenv.hardware import Meter
 from growenv.growth import GrowthOperator
+from growenv.hardware import Meter
 from growenv.protection import Protection
 from growenv.registry import unknown_name
 from growenv.streams import Dataset, StreamDistribution
@@ -76,19 +76,22 @@ class GrowthConfig:
         for name in ("budget", "price"):
             object.__setattr__(self, name, _range(name, getattr(self, name)))
         for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples"):
-            _check(_is_integer(getattr(self, name)) and getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
+            value = getattr(self, name)
+            _check(_is_integer(value) and value >= 1, name, value, "an integer >= 1")
         _check(self.split in SPLITS, "split", self.split, f"one of {', '.join(SPLITS)}")
-        _check(_is_number(self.learning_rate) and self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
+        rate = self.learning_rate
+        _check(_is_number(rate) and rate > 0, "learning_rate", rate, "a number above 0")
         penalty = self.divergence_penalty
         _check(_is_number(penalty) and penalty >= 0, "divergence_penalty", penalty, "a number >= 0")
         _check(isinstance(self.accuracy_matrix, bool), "accuracy_matrix", self.accuracy_matrix, "true or false")
-        _check(len(self.hidden) > 0 and min(self.hidden) >= 1, "hidden", self.hidden, "at least one layer of at least 1 neuron")
+        some = len(self.hidden) > 0 and min(self.hidden) >= 1
+        _check(some, "hidden", self.hidden, "at least one layer of at least 1 neuron")
         fits = len(self.max_hidden) == len(self.hidden)
         fits = fits and all(small <= large for small, large in zip(self.hidden, self.max_hidden, strict=True))
         _check(fits, "max_hidden", self.max_hidden, f"a width for each layer, at least hidden={self.hidden}")
         distinct = len(set(self.amounts)) == len(self.amounts) > 0 and min(self.amounts) >= 1
         _check(distinct, "amounts", self.amounts, "different numbers of neurons, each at least 1")
-        _check(0 < self.budget[0] and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
+        _check(self.budget[0] > 0 and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
         low, high = self.price
         _check(low > 0 or low == high, "price", self.price, "prices with 0 < low <= high, or one price >= 0 for both")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -17,10 +17,11 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     """A growing network learns a stream of tasks; the agent decides when and where it grows.
 
     ## Description
-    An episode is one stream: `tasks` tasks of `decisions` decisions each. At every decision the network may grow, then it
-    trains `minibatches` minibatches of the current task and is measured on the task's validation samples. Growth uses
-    hardware, which has a hard budget and a price. Both are drawn for every episode and can be seen, and so can how
-    familiar the task's inputs look; a good policy grows where a new task needs it, as far as the price allows.
+    An episode is one stream: `tasks` tasks of `decisions` decisions each. At every decision the network may grow,
+    then it trains `minibatches` minibatches of the current task and is measured on the task's validation samples.
+    Growth uses hardware, which has a hard budget and a price. Both are drawn for every episode and can be seen, and
+    so can how familiar the task's inputs look; a good policy grows where a new task needs it, as far as the price
+    allows.
 
     ## Action space
     ``Discrete(1 + layers * len(amounts))``. With the defaults (two hidden layers, amounts 4 and 16):
@@ -32,8 +33,11 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     | 3, 4 | add 4, 16 neurons to hidden layer 1 |
 
     An action is legal if the layer stays within `max_hidden` and the meter finds room for it within the budget. An
-    illegal action grows nothing and costs nothing extra; it sets ``info["invalid_action"]``, and ``info["refusal"]`` says
-    why. The mask is in the observation, in ``info["action_mask"]`` and in `action_masks`.
+    illegal action grows nothing and costs nothing extra; it sets ``info["invalid_action"]``, and ``info["refusal"]``
+    says why. The mask is in the observation, in ``info["action_mask"]`` and in `action_masks`.
+
+    Under ``protection="freeze"`` a unit that grew in an earlier task is never changed again and reads nothing newer.
+    So new units of hidden layer 0 serve the current task only once hidden layer 1 has grown in that task as well.
 
     ## Observation space
     A ``Dict`` of float32 vectors with values in [-1, 1]. `feature_names` names every entry. "Above chance" is 0 for
@@ -69,15 +73,16 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     over an episode they sum to ``info["objective"]``.
 
     ## Start and end
-    The network starts with `hidden` units. The episode ends with ``terminated`` after the last decision of the last task,
-    or when the network's loss is no longer finite, which costs `divergence_penalty` and all accuracy. It is never
-    truncated.
+    The network starts with `hidden` units. The episode ends with ``terminated`` after the last decision of the last
+    task, or when the network's loss is no longer finite, which costs `divergence_penalty` and all accuracy. It is
+    never truncated.
 
     ## Info
     The same keys at every step: ``action_mask``, ``context_id``, ``context_index``, ``task``, ``decision``,
     ``invalid_action``, ``refusal``, the reward terms, ``validation_accuracy``, ``task_accuracy``, ``used``, ``budget``,
-    ``price``, ``widths``, ``diverged``; and at the end of a stream (0 before) ``acc``, ``bwt``, ``fwt``, ``forgetting``
-    from the accuracy matrix on inner-test data, ``objective`` and ``growth_log`` (JSON: [decision, task, layer, neurons]).
+    ``price``, ``widths``, ``diverged``; and at the end of a stream (0 before) ``acc``, ``bwt``, ``fwt``,
+    ``forgetting`` from the accuracy matrix on inner-test data (``acc`` is the inner-test accuracy), ``objective`` and
+    ``growth_log`` (JSON: [decision, task, layer, neurons]).
 
     ## Arguments
     The options of `GrowthConfig` by name, for example
@@ -88,8 +93,11 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     * v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
-    _OPTIONS = {"context": "contexts", "index": "indices", "inner_seed": "inner_seeds"}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (declared so by Gymnasium)
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 4,
+    }
+    _OPTIONS: ClassVar[dict[str, str]] = {"context": "contexts", "index": "indices", "inner_seed": "inner_seeds"}
 
     def __init__(
         self,
@@ -129,9 +137,7 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
         observations, infos = self.rows.reset(options=lists)
         return _first(observations), _plain(infos)
 
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
         """Grow as the action says, train, measure."""
         observations, rewards, terminated, _, infos = self.rows.step(np.asarray(action).reshape(1))
         return _first(observations), float(rewards[0]), bool(terminated[0]), False, _plain(infos)

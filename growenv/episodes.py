@@ -96,11 +96,11 @@ class Episodes:
         return mean
 
     def record_growth(self, task: NDArray[np.int64], layer: NDArray[np.int64], amount: NDArray[np.int64]) -> None:
-        """Log one decision's growth; an amount of 0 is no growth."""
+        """Log one decision's growth; an amount of 0 is no growth. Rows that have ended stay as they are."""
         for row in np.flatnonzero(amount):
             entry = (self.decisions[row], task[row], layer[row], amount[row])
             self.growth[row].append((int(entry[0]), int(entry[1]), int(entry[2]), int(entry[3])))
-        self.since_growth = np.where(amount > 0, 0, self.since_growth + 1)
+        self.since_growth = np.where(amount > 0, 0, self.since_growth + ~self.ended)
 
     def record_training(
         self,

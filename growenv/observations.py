@@ -120,9 +120,7 @@ class ObservationEncoder:
         columns = [np.where(measured, column, 0.0) for column in columns]
         return [*columns, episodes.mean_accuracy, np.where(task > 0, before, 0.0)]
 
-    def _architecture(
-        self, episodes: Episodes, task: NDArray[np.int64], units: NDArray[np.int64]
-    ) -> list[Array]:
+    def _architecture(self, episodes: Episodes, task: NDArray[np.int64], units: NDArray[np.int64]) -> list[Array]:
         most = np.array(self.config.max_hidden)
         width = units.sum(axis=1) / most
         grown = units[np.arange(len(task)), task] / most

@@ -1,9 +1,9 @@
 """Counter-based random numbers: a number is a hash of (seed, purpose, counter).
 
-Every random number of a row depends on the row's own seed, on what it is for and on a counter, and on nothing that was
-drawn before. So a row's numbers do not depend on its neighbours, growing a network does not shift later minibatches, and
-whole arrays are drawn for all rows at once. The mixing function is SplitMix64's finaliser (Steele, Lea and Flood 2014,
-"Fast splittable pseudorandom number generators"), applied once per ingredient.
+Every random number of a row depends on the row's own seed, on what it is for and on a counter, and on nothing that
+was drawn before. So a row's numbers do not depend on its neighbours, growing a network does not shift later
+minibatches, and whole arrays are drawn for all rows at once. The mixing function is SplitMix64's finaliser (Steele, Lea
+and Flood 2014, "Fast splittable pseudorandom number generators"), applied once per ingredient.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     value = value + _GOLDEN
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
     value = (value ^ (value >> np.uint64(27))) * _MIX_2
-    return value ^ (value >> np.uint64(31))
+    mixed: NDArray[np.uint64] = value ^ (value >> np.uint64(31))
+    return mixed
 
 
 def bits(seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.uint64]:
@@ -58,7 +59,8 @@ def bits(seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.uint
 
 def uniform(seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) with 53 random bits; arguments as in `bits`."""
-    return (bits(seed, purpose, *counters) >> np.uint64(11)) * 2.0**-53
+    drawn: NDArray[np.float64] = (bits(seed, purpose, *counters) >> np.uint64(11)) * 2.0**-53
+    return drawn
 
 
 def integers(bound: ArrayLike, seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.int64]:
@@ -69,7 +71,8 @@ def integers(bound: ArrayLike, seed: ArrayLike, purpose: int, *counters: ArrayLi
         seed, purpose, counters: as in `bits`.
     """
     high = bits(seed, purpose, *counters) >> np.uint64(32)
-    return ((high * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
+    drawn: NDArray[np.int64] = ((high * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
+    return drawn
 
 
 def normal(seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.float64]:
@@ -77,4 +80,5 @@ def normal(seed: ArrayLike, purpose: int, *counters: ArrayLike) -> NDArray[np.fl
     word = bits(seed, purpose, *counters)
     radius = ((word >> np.uint64(32)) + np.uint64(1)) * 2.0**-32  # in (0, 1], so that the logarithm is finite
     angle = (word & np.uint64(0xFFFFFFFF)) * (2.0**-32 * 2.0 * np.pi)
-    return np.sqrt(-2.0 * np.log(radius)) * np.cos(angle)
+    drawn: NDArray[np.float64] = np.sqrt(-2.0 * np.log(radius)) * np.cos(angle)
+    return drawn

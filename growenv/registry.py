@@ -30,8 +30,8 @@ def unknown_name(kind: str, given: object, known: Iterable[str]) -> UnknownNameE
 class Registry(Generic[T]):
     """Factories by name for one kind of part.
 
-    A part is plugged in by name (``registry.register("mine", factory)``) or by object: `make` hands anything that is not
-    a string back unchanged.
+    A part is plugged in by name (``registry.register("mine", factory)``) or by object: `make` hands anything that is
+    not a string back unchanged.
     """
 
     def __init__(self, kind: str) -> None:

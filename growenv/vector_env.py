@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from growenv import rendering, views
@@ -38,7 +37,7 @@ class GrowthVectorEnv(VectorEnv):
 
     | mode | at the end of a stream |
     | --- | --- |
-    | ``SAME_STEP`` (default) | the row begins its next stream; ``infos["final_obs"]`` and ``infos["final_info"]`` hold what it left |
+    | ``SAME_STEP`` (default) | the row begins its next stream; ``infos`` holds ``final_obs`` and ``final_info`` |
     | ``NEXT_STEP`` | the next step ignores the row's action, begins its next stream and returns reward 0 |
     | ``DISABLED`` | the row idles with reward 0 until ``reset(options={"reset_mask": ...})`` |
 
@@ -55,7 +54,10 @@ class GrowthVectorEnv(VectorEnv):
         options: options of `GrowthConfig`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (an instance has its own, with its autoreset mode)
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -166,8 +168,8 @@ class GrowthVectorEnv(VectorEnv):
         self._need_reset()
         show = rendering.draw if self.render_mode == "rgb_array" else rendering.text
         reasons = [self.admission.reasons[code] for code in self._refused]
-        frames = [views.frame(self.config, self.episodes, self.learner, reasons[row], row) for row in range(self.num_envs)]
-        return tuple(show(frame) for frame in frames)
+        rows = range(self.num_envs)
+        return tuple(show(views.frame(self.config, self.episodes, self.learner, reasons[row], row)) for row in rows)
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state; `restore` continues from it exactly, generators included."""

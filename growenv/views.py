@@ -46,7 +46,7 @@ def infos(
         config.divergence_penalty,
         used_start=episodes.used_at_start,
     )
-    logs = [episodes.growth_log(row) if episodes.ended[row] else "[]" for row in rows]
+    logs = [episodes.growth_log(row) if episodes.ended[row] else "[]" for row in range(episodes.rows)]
     values: Info = {
         "action_mask": admission.masks.astype(np.int8),
         "context_id": np.array([context.id for context in episodes.contexts], dtype=object),

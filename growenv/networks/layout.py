@@ -67,7 +67,10 @@ class Layout:
         return views
 
     def repack(self, flat: Tensor, new: Layout) -> Tensor:
-        """A copy of `flat` laid out as `new`; units keep their index, new entries are zero, dropped ones must be unused."""
+        """A copy of `flat` laid out as `new`: units keep their index, new entries are zero.
+
+        Entries that the new layout has no room for are dropped; they must belong to no unit.
+        """
         target = torch.zeros(new.size, dtype=flat.dtype, device=flat.device)
         for layer, (old_block, new_block) in enumerate(zip(self.blocks(flat), new.blocks(target), strict=True)):
             columns = min(self.fan_out(layer), new.fan_out(layer))

@@ -90,8 +90,12 @@ class StackedAdam:
             groups, steps = self._runs(flats)
         for number in range(len(self._numbers), max(steps)):
             self._numbers.append(torch.tensor(number + 1.0, device=self.network.device))
+        weights, gradients, first, second = groups
         torch._fused_adam_(
-            *groups,
+            weights,
+            gradients,
+            first,
+            second,
             [],
             [self._numbers[step - 1] for step in steps],
             lr=self.learning_rate,
@@ -108,8 +112,7 @@ class StackedAdam:
         edges = [0, *(np.flatnonzero(np.diff(self.counts)) + 1), self.network.rows]
         spans = list(zip(edges[:-1], edges[1:], strict=True))
         groups = [
-            [block[start:stop] for block in self.network.layout.blocks(flat) for start, stop in spans]
-            for flat in flats
+            [block[start:stop] for block in self.network.layout.blocks(flat) for start, stop in spans] for flat in flats
         ]
         return groups, [int(self.counts[start]) for start, _ in spans] * (self.network.depth + 1)
 

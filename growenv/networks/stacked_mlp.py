@@ -214,7 +214,7 @@ class StackedMLP:
         Returns:
             Position of each row's first new unit among the active ones, shape (N,).
         """
-        first = self.active_units[:, layer].copy()
+        first: NDArray[np.int64] = self.active_units[:, layer].copy()
         self.active_units[:, layer] += amounts
         self.fit()
         return first
@@ -299,7 +299,6 @@ class StackedMLP:
         for flat in self.buffers.values():
             block = self.layout.blocks(flat)[0]
             block.copy_(_take(block, order, dim=1))
-
 
     # -- saving ------------------------------------------------------------------------------------------------------
 

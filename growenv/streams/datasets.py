@@ -98,7 +98,7 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls,
-        X: Any,  # noqa: N803 - the field's name for inputs
+        X: Any,
         y: Any,
         *,
         name: str = "custom",

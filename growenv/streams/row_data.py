@@ -117,7 +117,8 @@ class RowData:
 
     def _class_pool(self, split: str, classes: tuple[int, ...]) -> NDArray[np.int64]:
         index = getattr(self.dataset, split).numpy()
-        return index[np.isin(self._labels[index], classes)]
+        members: NDArray[np.int64] = index[np.isin(self._labels[index], classes)]
+        return members
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class RowData:
             rows: which rows, shape (N,).
             contexts: one context for each row; those of other rows are ignored.
         """
-        for row in np.flatnonzero(rows):
+        for row in map(int, np.flatnonzero(rows)):
             context = contexts[row]
             self._contexts[row] = context
             self.seeds[row] = context.inner_seed

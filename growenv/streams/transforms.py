@@ -56,7 +56,9 @@ class Transform:
             ValueError: a rotation of samples that are no images, or a quarter turn of images that are not square.
         """
         self.check(dataset)
-        return _pixel_order(self.rotation // 90, self.permutation, dataset.features, dataset.image_shape).copy()
+        order = _pixel_order(self.rotation // 90, self.permutation, dataset.features, dataset.image_shape)
+        fresh: NDArray[np.int64] = order.copy()
+        return fresh
 
     def check(self, dataset: Dataset) -> None:
         """Raise where the transform does not fit the data set.

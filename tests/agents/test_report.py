@@ -89,6 +89,21 @@ def test_verdicts(interval: Interval, words: str) -> None:
     assert words in verdict(interval)
 
 
+def test_a_stronger_baseline_is_named() -> None:
+    comparison = made([0.6, 0.7], [0.5, 0.5])
+    records_of = {**comparison.records, "plateau": records("plateau", [0.8, 0.9])}
+    text = table(Comparison(CONFIG, "test", records_of, ("ppo",), comparison.searches))
+    assert "ppo: better than the best fixed schedule in these contexts" in text
+    assert "ppo: worse than plateau, the strongest baseline here, in these contexts (difference -0.2000" in text
+
+
+def test_the_source_of_the_rates_is_named() -> None:
+    comparison = made([0.6, 0.7], [0.5, 0.5])
+    records_of = {**comparison.records, "rate-matched-random": records("rate-matched-random", [0.1, 0.2])}
+    text = table(Comparison(CONFIG, "test", records_of, ("ppo",), comparison.searches))
+    assert "rate-matched-random grows at the rates of ppo." in text
+
+
 def test_results_are_strict_json_even_for_one_context() -> None:
     data = json.loads(json.dumps(results(made([0.6], [0.5])), allow_nan=False))
     assert data["policies"][0]["return_"] == {"mean": 0.6, "low": None, "high": None}

@@ -23,7 +23,7 @@ def arrays(samples: int = 30, features: int = 4, classes: int = 3) -> tuple[Any,
 
 
 def test_vectors_from_arrays() -> None:
-    X, y = arrays()  # noqa: N806
+    X, y = arrays()
     dataset = Dataset.from_arrays(3 * X + 5, y, name="mine")
     assert (dataset.name, dataset.features, dataset.classes, dataset.image_shape) == ("mine", 4, 3, None)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (18, 6, 6)
@@ -35,7 +35,7 @@ def test_vectors_from_arrays() -> None:
 
 
 def test_statistics_do_not_see_validation_and_test() -> None:
-    X, y = arrays()  # noqa: N806
+    X, y = arrays()
     plain = Dataset.from_arrays(X, y)
     outside = torch.cat((plain.validation, plain.test)).numpy()
     X[outside] += 1000.0
@@ -44,7 +44,7 @@ def test_statistics_do_not_see_validation_and_test() -> None:
 
 
 def test_tensors_and_arrays_give_the_same_dataset() -> None:
-    X, y = arrays()  # noqa: N806
+    X, y = arrays()
     one, other = Dataset.from_arrays(X, y), Dataset.from_arrays(torch.from_numpy(X), torch.from_numpy(y))
     assert one.fingerprint == other.fingerprint
     lists = Dataset.from_arrays(X.tolist(), y.tolist())
@@ -52,7 +52,7 @@ def test_tensors_and_arrays_give_the_same_dataset() -> None:
 
 
 def test_given_arrays_are_not_shared() -> None:
-    X = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)  # noqa: N806
+    X = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
     dataset = Dataset.from_arrays(X, np.arange(12) % 2)
     before = dataset.inputs.clone()
     X[:] = 0
@@ -60,7 +60,7 @@ def test_given_arrays_are_not_shared() -> None:
 
 
 def test_bytes_stay_bytes_and_normalise_to_unit_variance() -> None:
-    X = np.random.default_rng(0).integers(0, 256, (30, 5, 5), dtype=np.uint8)  # noqa: N806
+    X = np.random.default_rng(0).integers(0, 256, (30, 5, 5), dtype=np.uint8)
     dataset = Dataset.from_arrays(X, np.arange(30) % 3)
     assert dataset.inputs.dtype == torch.uint8
     assert dataset.image_shape == (5, 5)
@@ -70,13 +70,13 @@ def test_bytes_stay_bytes_and_normalise_to_unit_variance() -> None:
 
 
 def test_byte_vectors_become_floats() -> None:
-    X = np.random.default_rng(0).integers(0, 256, (30, 5), dtype=np.uint8)  # noqa: N806
+    X = np.random.default_rng(0).integers(0, 256, (30, 5), dtype=np.uint8)
     assert Dataset.from_arrays(X, np.arange(30) % 3).inputs.dtype == torch.float32
     assert Dataset.from_arrays(X, np.arange(30) % 3, image_shape=(1, 5)).inputs.dtype == torch.uint8
 
 
 def test_official_test_part_is_kept() -> None:
-    X, y = arrays(36)  # noqa: N806
+    X, y = arrays(36)
     tested = arrays(9)
     dataset = Dataset.from_arrays(X, y, test=tested)
     assert (len(dataset.train), len(dataset.validation)) == (30, 6)
@@ -85,7 +85,7 @@ def test_official_test_part_is_kept() -> None:
 
 
 def test_fingerprint_follows_the_contents() -> None:
-    X, y = arrays()  # noqa: N806
+    X, y = arrays()
     known = {Dataset.from_arrays(X, y).fingerprint}
     assert len(next(iter(known))) == 64
     assert Dataset.from_arrays(X, y, name="another").fingerprint in known
@@ -137,7 +137,7 @@ def test_fingerprint_follows_the_contents() -> None:
     ],
 )
 def test_bad_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
-    X, y = arrays()  # noqa: N806
+    X, y = arrays()
     options = {"X": X, "y": y, **changes}
     with pytest.raises(ValueError, match=message):
         Dataset.from_arrays(options.pop("X"), options.pop("y"), **options)
@@ -194,7 +194,7 @@ def test_bank_needs_images(dataset_maker: Maker) -> None:
 
 
 def test_rotated_corners_of_normalised_images_are_background() -> None:
-    X = np.zeros((12, 5, 5))  # noqa: N806
+    X = np.zeros((12, 5, 5))
     X[:, 2, 2] = np.arange(12)
     dataset = Dataset.from_arrays(X, np.arange(12) % 2)
     empty = float(dataset.inputs[3, 0])
