@@ -104,13 +104,11 @@ def product_calls(layout: Layout, batch: int) -> list[tuple[torch.Tensor, torch.
         source = torch.randn(n, batch, layout.fan_in(layer))
         weight = torch.randn(n, layout.fan_in(layer), layout.fan_out(layer))
         delta = torch.randn(n, batch, layout.fan_out(layer))
-        add(source, weight)
+        frozen = layout.frozen[layer] if layer < layout.depth else 0
+        add(source, torch.randn(n, layout.fan_in(layer), frozen + layout.fan_out(layer)))
         add(source.transpose(1, 2), delta)
         if layer > 0:
-            add(delta, weight[:, layout.frozen[layer - 1] :].transpose(1, 2))
-        if layer < layout.depth:
-            below = layout.inputs if layer == 0 else layout.frozen[layer - 1]
-            add(torch.randn(n, batch, below), torch.randn(n, below, layout.frozen[layer]))
+            add(delta, weight.transpose(1, 2))
     return calls
 
 

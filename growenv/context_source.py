@@ -39,9 +39,10 @@ class ContextSource:
         """
         if seed is None:
             return
-        seeds = [int(seed) + row for row in range(self.rows)] if isinstance(seed, int | np.integer) else list(seed)
-        if len(seeds) != self.rows:
-            raise ValueError(f"{len(seeds)} seeds for {self.rows} rows; give one number, or one for each row")
+        if isinstance(seed, int | np.integer):
+            seed = [int(seed) + row for row in range(self.rows)]
+        self._check_one_each("seeds", seed)
+        seeds = list(seed)
         for row in np.flatnonzero(rows):
             if seeds[row] is not None:
                 self.generators[row] = seeding.np_random(seeds[row])[0]
@@ -64,8 +65,8 @@ class ContextSource:
             if name not in RESET_OPTIONS:
                 raise unknown_name("reset option", name, RESET_OPTIONS)
         for name in ("contexts", "indices", "inner_seeds"):
-            if options.get(name) is not None and len(options[name]) != self.rows:
-                raise ValueError(f"{len(options[name])} {name} for {self.rows} rows; give one for each row")
+            if options.get(name) is not None:
+                self._check_one_each(name, options[name])
         contexts: list[Any] = list(current) or [None] * self.rows
         for row in map(int, np.flatnonzero(rows)):
             contexts[row] = self._draw_one(row, options)
@@ -74,10 +75,11 @@ class ContextSource:
     def _draw_one(self, row: int, options: Mapping[str, Any]) -> Context:
         # Both numbers are always drawn, so that pinning one does not move the others.
         generator = self.generators[row]
-        numbers = {"indices": int(generator.integers(0, 2**31)), "inner_seeds": int(generator.integers(0, 2**63 - 1))}
+        numbers: dict[str, Any] = {"indices": int(generator.integers(0, 2**31))}
+        numbers["inner_seeds"] = int(generator.integers(0, 2**63 - 1))
         for name in numbers:
             if options.get(name) is not None:
-                numbers[name] = int(options[name][row])
+                numbers[name] = options[name][row]
         if options.get("contexts") is not None:
             return self._checked(options["contexts"][row])
         context = draw_context(
@@ -91,6 +93,12 @@ class ContextSource:
             inner_seed=numbers["inner_seeds"],
         )
         return self._checked(context)
+
+    def _check_one_each(self, name: str, given: Any) -> None:
+        if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or np.ndim(given) == 0:
+            raise ValueError(f"{name}={given!r}: expected one for each of the {self.rows} rows")
+        if len(given) != self.rows:
+            raise ValueError(f"{len(given)} {name} for {self.rows} rows; give one for each row")
 
     def _checked(self, given: Any) -> Context:
         context = given if isinstance(given, Context) else Context.from_json(given)

@@ -139,7 +139,7 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
 
     def step(self, action: np.int64 | int) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
         """Grow as the action says, train, measure."""
-        observations, rewards, terminated, _, infos = self.rows.step(np.asarray(action).reshape(1))
+        observations, rewards, terminated, _, infos = self.rows.step(np.atleast_1d(action))
         return _first(observations), float(rewards[0]), bool(terminated[0]), False, _plain(infos)
 
     def action_masks(self) -> NDArray[np.bool_]:

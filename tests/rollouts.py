@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 
 from growenv.config import GrowthConfig
 from growenv.env import GrowthEnv
@@ -65,6 +66,22 @@ def toy_dataset(name: str = "toy", classes: int = 3, features: int = 6, seed: in
     return Dataset.from_arrays(centres[labels] + rng.normal(size=(len(labels), features)), labels, name=name)
 
 
+WAIT = np.zeros(3, dtype=np.int64)
+
+
+def vector_of_three(mode: str | AutoresetMode = "SAME_STEP", **options: Any) -> GrowthVectorEnv:
+    """Three rows that have not begun."""
+    rows = options.pop("rows", 3)
+    return GrowthVectorEnv(rows, autoreset_mode=mode, **{**SMALL, "max_hidden": (24, 24), **options})
+
+
+def started(mode: str | AutoresetMode = "SAME_STEP", **options: Any) -> GrowthVectorEnv:
+    """The same after a seeded reset."""
+    env = vector_of_three(mode, **options)
+    env.reset(seed=0)
+    return env
+
+
 @dataclass(frozen=True)
 class Step:
     """What an environment returned; at a reset the rewards and flags are None."""
@@ -119,8 +136,10 @@ def assert_same(given: Any, expected: Any, tolerance: float = 0.0, where: str = 
         assert given.shape == expected.shape, where
         assert torch.allclose(given, expected, atol=tolerance, rtol=0, equal_nan=True), where
     elif isinstance(expected, float | np.floating | np.ndarray):
-        assert np.asarray(given).dtype == np.asarray(expected).dtype, where
-        np.testing.assert_allclose(given, expected, atol=tolerance, rtol=0, err_msg=where)
+        one, two = np.asarray(given), np.asarray(expected)
+        assert one.dtype == two.dtype, where
+        if not np.array_equal(one, two):
+            np.testing.assert_allclose(one, two, atol=tolerance, rtol=0, err_msg=where)
     else:
         assert given == expected, where
 

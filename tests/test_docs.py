@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import random
@@ -34,6 +35,7 @@ from growenv.streams import DATASETS, DISTRIBUTIONS, datasets
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ARCHITECTURE, PLUGGING_IN = ROOT / "docs" / "architecture.md", ROOT / "docs" / "plugging-in.md"
 REGISTRIES = (DATASETS, DISTRIBUTIONS, PROTECTIONS, OPERATORS, METERS, OPTIMIZERS, POLICIES)
 FILE = re.compile(r"# ([\w-]+\.py)\n")  # the first line of a block that is a file of its own
 TINY = ["-n", "64", "--n-envs", "4", "--log-folder", "runs"]
@@ -75,7 +77,7 @@ def blocks(text: str) -> list[Block]:
             code = "".join(f"{each}\n" for each in lines[start + 1 : number])
             found.append(Block(lines[start][3:].strip(), start + 1, code))
             start = None
-    assert start is None, f"the block that begins in line {start + 1} has no end" if start is not None else ""
+    assert start is None, f"the last block has no end: {lines[start or 0 :][:3]}"
     return found
 
 
@@ -114,7 +116,6 @@ def execute(block: Block, page: Path, names: dict[str, Any]) -> None:
         pytest.fail(f"the block in line {block.line} of {page.name}:\n{traceback.format_exc()}", pytrace=False)
 
 
-@pytest.mark.filterwarnings("error")
 @pages
 def test_every_python_block_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType(f"docs_{page.stem.replace('-', '_')}")
@@ -128,13 +129,13 @@ def test_every_python_block_runs(page: Path, place: Path, monkeypatch: pytest.Mo
             execute(block, page, module.__dict__)
 
 
-# --- plugging-in.md: what it says on command lines ------------------------------------------------------------------------
+# --- plugging-in.md: what it says on command lines -------------------------------------------------------------------
 
 
 @pytest.fixture
 def plugging_in(place: Path) -> list[Block]:
     """The blocks of plugging-in.md, its files being written into the folder."""
-    found = blocks(read(ROOT / "docs" / "plugging-in.md"))
+    found = blocks(read(PLUGGING_IN))
     for block in found:
         if block.file:
             (place / block.file).write_text(block.code)
@@ -175,7 +176,7 @@ def test_parts_in_a_module_are_known_to_both_scripts_as_the_page_says(
     assert len(play(learned["ppo"].bind, config, evaluation_contexts(config, "val", 2))) == 2
 
 
-# --- links and names ------------------------------------------------------------------------------------------------------
+# --- links and names -------------------------------------------------------------------------------------------------
 
 
 def anchors(text: str) -> set[str]:
@@ -222,8 +223,13 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
             assert defined, f"{page.name} names `{path}::{inside}`, but {path} defines no {inside}"
 
 
+def the_map() -> str:
+    (rooms,) = [block.code for block in blocks(read(ARCHITECTURE)) if "vector_env.py" in block.code]
+    return rooms
+
+
 def test_every_part_of_the_code_is_on_the_map() -> None:
-    (rooms,) = [block.code for block in blocks(read(ROOT / "docs" / "architecture.md")) if "vector_env.py" in block.code]
+    rooms = the_map()
     for path in [*ROOT.glob("growenv/**/*.py"), *ROOT.glob("agents/*.py"), *ROOT.glob("*.py")]:
         if path.name != "__init__.py":
             where = path.relative_to(ROOT)
@@ -231,6 +237,40 @@ def test_every_part_of_the_code_is_on_the_map() -> None:
 
 
 def test_the_map_shows_nothing_else() -> None:
-    (rooms,) = [block.code for block in blocks(read(ROOT / "docs" / "architecture.md")) if "vector_env.py" in block.code]
-    known = {path.name for path in ROOT.rglob("*.py")}
-    assert set(re.findall(r"\b[\w-]+\.py\b", rooms)) <= known
+    folders = ("growenv", "agents", "benchmarks")
+    known = {path.name for path in [*ROOT.glob("*.py"), *(f for each in folders for f in ROOT.glob(f"{each}/**/*.py"))]}
+    assert set(re.findall(r"[\w-]+\.py\b", the_map())) <= known
+
+
+# --- the order of the rooms ------------------------------------------------------------------------------------------
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, wherever in the file it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_imports_point_down_only() -> None:
+    orders = [block.code.splitlines() for block in blocks(read(ARCHITECTURE))]
+    (order,) = [lines for lines in orders if lines[1:2] == ["vector_env"]]
+    rank = {room: -number for number, line in enumerate(order) for room in line.split(", ")}
+    files = [*ROOT.glob("growenv/*.py"), *(path.parent for path in ROOT.glob("growenv/*/__init__.py"))]
+    assert set(rank) == {path.stem for path in files} - {"__init__"}
+    for path in ROOT.glob("growenv/**/*.py"):
+        inside = path.relative_to(ROOT / "growenv")
+        room, names = Path(inside.parts[0]).stem, imported(path)
+        libraries = {name.split(".")[0] for name in names}
+        assert "agents" not in libraries, f"growenv/{inside} imports agents"
+        assert room == "sb3" or "stable_baselines3" not in libraries, f"growenv/{inside} imports Stable-Baselines3"
+        if room == "__init__":
+            continue
+        assert rank[room] >= rank["config"] or "gymnasium" not in libraries, f"growenv/{inside} imports Gymnasium"
+        used = {name.split(".")[1] for name in names if name.startswith("growenv.")} & set(rank)
+        above = sorted(other for other in used if rank[other] > rank[room])
+        assert not above, f"growenv/{inside} imports {above}, which lie above {room} in docs/architecture.md"

@@ -226,10 +226,10 @@ def test_seed_applies_once_and_equal_seeds_are_equal() -> None:
 
 def test_seed_without_a_number_leaves_the_global_generator_alone() -> None:
     env = scripted()
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     env.seed()
     env.reset()
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
 def test_options_are_used_once() -> None:

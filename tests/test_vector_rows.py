@@ -85,9 +85,10 @@ def assert_row(env: GrowthVectorEnv, step: Step, row: int, alone: Alone, expecte
     assert_same(*weights, TOLERANCE, f"{where}, weights")
     assert (ours.units[row] == theirs.units[0, : ours.tasks]).all()
     batches = [each.data.minibatches(each.task, each.steps, 2, 16) for each in (ours, theirs)]
-    images = [each.data.gather(samples[:, number]) for each, number, (samples, _) in zip(
-        (ours, theirs), (row, 0), batches, strict=True
-    )]
+    images = [
+        each.data.gather(samples[:, number])
+        for each, number, (samples, _) in zip((ours, theirs), (row, 0), batches, strict=True)
+    ]
     assert torch.equal(*images)
     assert torch.equal(batches[0][1][:, row], batches[1][1][:, 0])
 

@@ -107,8 +107,8 @@ def test_different_requests_in_one_call_equal_one_row_at_a_time(finished: int) -
         alone.train()
         once = grown_by(alone, [[1, 0, 0][row]], [[4, 0, 17][row]])
         twice = grown_by(alone, [[0, 1, 0][row]], [[9, 2, 1][row]])
-        for given, expected in zip((*first[row].parts(), *second[row].parts()), (*once[0].parts(), *twice[0].parts())):
-            torch.testing.assert_close(given, expected, atol=1e-12, rtol=0)
+        assert_same(first[row].parts(), once[0].parts(), tolerance=1e-12)
+        assert_same(second[row].parts(), twice[0].parts(), tolerance=1e-12)
 
 
 class Failing(RandomGrowth):

@@ -46,7 +46,7 @@ def grow(network: StackedMLP, layer: int, amounts: Any, rng: np.random.Generator
 
 
 def built(seed: int = 0, dtype: torch.dtype = torch.float64) -> StackedMLP:
-    """Rows of different widths: row 0 has frozen and active units, row 1 active ones, row 2 no active unit in layer 1."""
+    """Rows of different widths; row 1 has no frozen units, row 2 no active ones in layer 1."""
     network, rng = StackedMLP(ROWS, INPUTS, 2, CLASSES, dtype=dtype), np.random.default_rng(seed)
     grow(network, 0, (3, 10, 5), rng)
     grow(network, 1, (4, 2, 9), rng)
@@ -136,8 +136,10 @@ def test_reordering_the_inputs_moves_moments_too() -> None:
 
 
 def test_frozen_units_alone_answer_as_they_did_before_others_came() -> None:
-    network, rng, x = StackedMLP(ROWS, INPUTS, 2, CLASSES, dtype=torch.float32), np.random.default_rng(3), batch(
-        dtype=torch.float32
+    network, rng, x = (
+        StackedMLP(ROWS, INPUTS, 2, CLASSES, dtype=torch.float32),
+        np.random.default_rng(3),
+        batch(dtype=torch.float32),
     )
     grow(network, 0, (3, 9, 5), rng)
     grow(network, 1, (4, 2, 9), rng)
