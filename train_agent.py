@@ -30,7 +30,7 @@ from agents.search import best_fixed_schedule
 from agents.training import Recorder, monitored, train
 from agents.validation import Evaluator, SeededEpisodes, ValContexts
 
-STEPS = 300_000
+STEPS = 180_000
 VAL_EPISODES = 64
 STOPPED = 130  # exit code of a process that Ctrl-C ended
 

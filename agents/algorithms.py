@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import stable_baselines3
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents import masked_dqn, masked_policy
-from agents.hyperparameters import ALGORITHMS, hyperparameters
+from agents.hyperparameters import ALGORITHMS, WAIT_LOGIT, hyperparameters
 from agents.masked_policy import GroupExtractor
+from growenv.actions import WAIT
 from growenv.registry import unknown_name
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -126,5 +128,8 @@ def build(
         )
     except (AssertionError, NotImplementedError) as error:
         raise ValueError(f"{algo} cannot learn in this environment: {error}") from error
+    if vec_env.has_attr("feature_names") and hasattr(model.policy, "action_net"):
+        with torch.no_grad():
+            model.policy.action_net.bias[WAIT] = WAIT_LOGIT
     vec_env.seed(seed * SEED_STRIDE)
     return model  # type: ignore[no-any-return]

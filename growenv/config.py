@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from growenv.growth import GrowthOperator
 from growenv.hardware import Meter
@@ -78,11 +81,15 @@ class GrowthConfig:
         for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples"):
             value = getattr(self, name)
             _check(_is_integer(value) and value >= 1, name, value, "an integer >= 1")
+            object.__setattr__(self, name, int(value))
+        self._check_parts()
         _check(self.split in SPLITS, "split", self.split, f"one of {', '.join(SPLITS)}")
         rate = self.learning_rate
         _check(_is_number(rate) and rate > 0, "learning_rate", rate, "a number above 0")
         penalty = self.divergence_penalty
         _check(_is_number(penalty) and penalty >= 0, "divergence_penalty", penalty, "a number >= 0")
+        object.__setattr__(self, "learning_rate", float(rate))
+        object.__setattr__(self, "divergence_penalty", float(penalty))
         _check(isinstance(self.accuracy_matrix, bool), "accuracy_matrix", self.accuracy_matrix, "true or false")
         some = len(self.hidden) > 0 and min(self.hidden) >= 1
         _check(some, "hidden", self.hidden, "at least one layer of at least 1 neuron")
@@ -94,6 +101,20 @@ class GrowthConfig:
         _check(self.budget[0] > 0 and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
         low, high = self.price
         _check(low > 0 or low == high, "price", self.price, "prices with 0 < low <= high, or one price >= 0 for both")
+
+    def _check_parts(self) -> None:
+        kinds = {
+            "dataset": Dataset,
+            "streams": StreamDistribution,
+            "protection": Protection,
+            "growth": GrowthOperator,
+            "meter": Meter,
+        }
+        _check(isinstance(self.optimizer, str), "optimizer", self.optimizer, "a registered name")
+        for name, kind in kinds.items():
+            part = getattr(self, name)
+            known = isinstance(part, str) or (isinstance(part, kind) and not isinstance(part, type))
+            _check(known, name, part, f"a registered name or a {kind.__name__} object")
 
     @classmethod
     def from_options(cls, config: GrowthConfig | None = None, **options: Any) -> GrowthConfig:
@@ -139,21 +160,21 @@ def _check(holds: bool, name: str, given: object, expected: str) -> None:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _integers(name: str, given: Any) -> tuple[int, ...]:
-    values = tuple(given) if isinstance(given, list | tuple) else (given,)
+    values = tuple(given) if isinstance(given, list | tuple | np.ndarray) else (given,)
     _check(all(_is_integer(value) for value in values), name, given, "integers")
-    return values
+    return tuple([int(value) for value in values])
 
 
 def _range(name: str, given: Any) -> tuple[float, float]:
-    values = tuple(given) if isinstance(given, list | tuple) else (given, given)
+    values = tuple(given) if isinstance(given, list | tuple | np.ndarray) else (given, given)
     _check(len(values) == 2 and all(_is_number(v) for v in values), name, given, "a number, or two: low and high")
     low, high = (float(value) for value in values)
     _check(0 <= low <= high, name, given, "0 <= low <= high")

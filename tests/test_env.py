@@ -119,13 +119,13 @@ def test_equal_seeds_give_equal_episodes_infos_included(name: str, protection: s
 
 
 def generators() -> list[Any]:
-    return [random.getstate(), [np.asarray(part).tolist() for part in np.random.get_state()[1:]], torch.get_rng_state()]  # noqa: NPY002
+    return [random.getstate(), [np.asarray(part).tolist() for part in np.random.get_state()[1:]], torch.get_rng_state()]
 
 
 def draw_from_all() -> None:
     """What agents and other libraries do between the steps of an environment."""
     random.seed(random.random())
-    np.random.seed(np.random.randint(1000))  # noqa: NPY002
+    np.random.seed(np.random.randint(1000))
     torch.manual_seed(int(torch.randint(1000, ())))
     np.random.default_rng().random(7)
 
