@@ -22,6 +22,7 @@ from agents.report import table, write
 from agents.run_folder import versions
 from agents.search import FEWEST
 from growenv.config import GrowthConfig
+from growenv.registry import UnknownNameError
 
 SHIPPED = Path(__file__).parent / "agents" / "default_policy"
 
@@ -143,6 +144,8 @@ _told: set[str] = set()
 if __name__ == "__main__":
     try:
         main(parse(Args, __doc__ or ""))
+    except UnknownNameError as error:
+        fail(f"{error}; a name of your own is known once --env module:Namespace/Name-v0 has imported its module")
     except (ValueError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:

@@ -81,6 +81,8 @@ def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any]
     check_device(args.device)
     trial = make_training_env(env_id, 1, kwargs)
     options, architecture = hyperparameters(args.algo, args.n_envs, episode_length(trial))
+    alone, _ = hyperparameters(args.algo, 1, episode_length(trial))
+    build(args.algo, trial, args.seed, options=alone, architecture=architecture)  # it may not fit the environment
     trial.close()
     setting = {
         "algo": args.algo,

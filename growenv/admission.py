@@ -82,9 +82,26 @@ class Admission:
                 f"{episodes.budget[row] * self.capacity:.0f}; raise the budget or start with fewer neurons"
             )
 
-    def commit(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
-        """The networks of some rows have grown, or begun a new head."""
+    def begin_heads(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
+        """Some rows have begun a new task, with a new head."""
         self.meter.commit(rows, self.architecture(episodes))
+
+    def grow(self, layer: NDArray[np.int64], amount: NDArray[np.int64], episodes: Episodes) -> None:
+        """Grow the networks of some rows and tell the meter: both, or neither if either fails.
+
+        Args:
+            layer: hidden layer that each row grows, (N,); without meaning where nothing grows.
+            amount: neurons that each row adds, (N,); the requests must fit.
+            episodes: the course of the episodes.
+        """
+        before = self.meter.snapshot()
+        try:
+            grown = self.architecture(episodes).grown(layer, amount, self.learner.task)
+            self.meter.commit(amount > 0, grown)
+            self.learner.grow(layer, amount)
+        except BaseException:
+            self.meter.restore(before)
+            raise
 
     def used(self, episodes: Episodes) -> NDArray[np.float64]:
         """Share of capacity that every row uses, (N,)."""

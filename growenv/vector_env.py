@@ -252,8 +252,7 @@ class GrowthVectorEnv(VectorEnv):
         self._refused = self.admission.codes[np.arange(self.num_envs), chosen]
         layer, amount = self.actions.request(np.where(self._refused == 0, chosen, 0))
         if amount.any():
-            self.learner.grow(layer, amount)
-            self.admission.commit(amount > 0, self.episodes)
+            self.admission.grow(layer, amount, self.episodes)
         self.episodes.record_growth(self.learner.task, layer, amount)
 
     def _train(self, live: NDArray[np.bool_]) -> None:
@@ -282,7 +281,7 @@ class GrowthVectorEnv(VectorEnv):
             row = np.flatnonzero(onwards)
             episodes.outputs[row, learner.task[row]] = learner.data.task_classes[row, learner.task[row]]
             episodes.task_decisions[row], episodes.since_growth[row] = 0, 0
-            self.admission.commit(onwards, episodes)
+            self.admission.begin_heads(onwards, episodes)
         episodes.used = self.admission.used(episodes)
 
     def _measure(self, rows: NDArray[np.bool_]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import os
 import random
@@ -13,7 +14,6 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import train_agent
 from agents.arguments import parse
 from agents.evaluation import evaluation_contexts, play
 from agents.policy import POLICIES
+from growenv import GrowthVectorEnv
 from growenv.growth import OPERATORS
 from growenv.hardware import METERS
 from growenv.networks import OPTIMIZERS
@@ -43,7 +44,7 @@ TINY = ["-n", "64", "--n-envs", "4", "--log-folder", "runs"]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Block:
     """A fenced block of a page."""
 
@@ -242,7 +243,27 @@ def test_the_map_shows_nothing_else() -> None:
     assert set(re.findall(r"[\w-]+\.py\b", the_map())) <= known
 
 
-# --- the order of the rooms ------------------------------------------------------------------------------------------
+# --- promises of architecture.md that no other test shows -------------------------------------------------------------
+
+
+def test_inner_test_data_reaches_the_final_figures_and_nothing_else() -> None:
+    digits = datasets.load_dataset("digits")
+    inputs = digits.inputs.clone()
+    inputs[digits.test] = inputs[digits.test].flip(0)  # other images under the labels
+    small = {"tasks": 2, "decisions": 2, "minibatches": 3, "autoreset_mode": "DISABLED"}
+    envs = [GrowthVectorEnv(3, dataset=data, **small) for data in (digits, dataclasses.replace(digits, inputs=inputs))]
+    for env in envs:
+        env.reset(seed=0)
+    for action in (1, 3, 2, 0):
+        (seen, rewards, _, _, infos), (others, same, _, _, after) = (env.step(np.full(3, action)) for env in envs)
+        np.testing.assert_array_equal(rewards, same)
+        assert all(np.array_equal(seen[group], others[group]) for group in seen)
+        changed = {name for name in infos if not np.array_equal(infos[name], after[name])}
+        assert changed <= {"acc", "bwt", "fwt", "forgetting"}
+    assert "acc" in changed
+
+
+# --- the order of the rooms -------------------------------------------------------------------------------------------
 
 
 def imported(path: Path) -> set[str]:
