@@ -11,7 +11,7 @@ Four ways to train the same growing networks:
 (d) the engine's batched matrix products alone, on the shapes that (c) met.
 
 (a) and (b) train dense networks of the widths that the engine's networks have in each task, and do nothing else: no
-growth, no frozen units, no measuring. Everything uses one thread a process, except (c) and (d), which use `--threads`.
+growth, no frozen units, no measuring. Everything uses one thread a process; `--threads` gives (c) and (d) more.
 Each measurement runs in a process of its own; its peak memory is that process's.
 """
 
@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", nargs="+", default=["digits", "mnist"], choices=list(CONFIGURATIONS))
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 16, 64, 256])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine")
     parser.add_argument("--steps", type=int, default=100, help="steps of each module in (a) and (b)")
     parser.add_argument("--episodes", type=int, default=3, help="episodes of the engine; the fastest counts")
     parser.add_argument("--out", default="benchmarks/results/throughput.json")

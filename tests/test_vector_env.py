@@ -145,6 +145,20 @@ def test_same_step_begins_the_next_stream_and_keeps_what_the_last_one_left() -> 
     assert step.observations["training"][2, measured] == 0, "row 2 has just begun its second task"
 
 
+def test_a_new_stream_does_not_inherit_a_refusal() -> None:
+    """By a reset of some rows as little as by an end of a stream."""
+    env = started("SAME_STEP", max_hidden=(4, 24), budget=1.0)
+    assert not env.action_masks()[:, 1].any()
+    *_, step = play(env, [WAIT, WAIT, WAIT, np.ones(3, dtype=int)])
+    assert step.infos["final_info"]["refusal"].tolist() == ["width"] * 3
+    assert step.infos["refusal"].tolist() == [""] * 3
+    assert not step.infos["invalid_action"].any()
+    play(env, [np.ones(3, dtype=int)])
+    step = begin(env, options={"reset_mask": np.array([True, False, False])})
+    assert step.infos["refusal"].tolist() == ["", "width", "width"]
+    assert step.infos["invalid_action"].tolist() == [False, True, True]
+
+
 def test_next_step_ignores_the_action_and_returns_no_reward() -> None:
     env = started("NEXT_STEP")
     ended = play(env, [WAIT] * 4)[-1]
