@@ -39,8 +39,8 @@ def study() -> str:
     best_gate = max(gates, key=lambda row: row["return_"]["mean"])
     above = sum(row["return_"]["mean"] > best_gate["return_"]["mean"] for row in learned)
     words = (
-        f"{better} of {len(learned)} training seeds give a policy whose paired difference to the best fixed schedule has "
-        f"a 95 % interval above zero. {above} of {len(learned)} return more on average than the best tuned gate "
+        f"{better} of {len(learned)} training seeds give a policy whose paired difference to the best fixed schedule "
+        f"has a 95 % interval above zero. {above} of {len(learned)} return more on average than the best tuned gate "
         f"(`{best_gate['policy']}`); the verdicts in `docs/results/mixed-digits/table.txt` say for each whether that "
         "difference is more than chance."
     )

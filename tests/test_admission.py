@@ -52,6 +52,14 @@ def test_a_masked_action_is_one_that_is_too_wide_or_that_the_meter_refuses(meter
     assert {"", "budget"} <= seen
 
 
+def test_a_layer_can_be_filled_but_not_overfilled() -> None:
+    env = started("DISABLED", hidden=(4, 4), max_hidden=(8, 24), amounts=(4, 5), budget=1.0)
+    assert env.action_masks()[0].tolist() == [True, True, False, True, True]
+    play(env, [np.full(3, env.actions.index(0, 4))])
+    assert env.action_masks()[0].tolist() == [True, False, False, True, True]
+    assert (env.learner.units.sum(axis=1) == [8, 4]).all()
+
+
 def test_an_illegal_action_is_waiting() -> None:
     """It grows nothing and costs nothing; the network trains on as if the action had been to wait."""
     bad, good = (started("DISABLED", max_hidden=(4, 24), budget=1.0) for _ in range(2))

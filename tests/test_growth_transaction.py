@@ -46,7 +46,11 @@ class FailingGrowth(RandomGrowth):
 
 def unchanged(env: GrowthVectorEnv, act: np.ndarray, message: str) -> None:
     learner = env.learner
-    before = learner.network.widths.copy(), learner.units.copy(), {k: v.clone() for k, v in learner.network.buffers.items()}
+    before = (
+        learner.network.widths.copy(),
+        learner.units.copy(),
+        {k: v.clone() for k, v in learner.network.buffers.items()},
+    )
     commits = env.admission.meter.book["commits"]
     with pytest.raises(RuntimeError, match=message):
         env.step(act)

@@ -169,14 +169,14 @@ def test_exploration_is_legal_and_uniform_and_leaves_the_global_generators_alone
     model = build(algo, env, seed=0)
     model._last_obs = env.reset()
     legal = model._last_obs[MASK] > 0.5
-    before = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    before = pickle.dumps(np.random.get_state())
     counts = np.zeros((env.num_envs, ACTIONS))
     for _ in range(2000):
         actions, _ = model._sample_action(learning_starts=10**6, n_envs=env.num_envs)
         counts[np.arange(env.num_envs), actions] += 1
     assert (counts[~legal] == 0).all()
     np.testing.assert_allclose(counts[legal] / 2000, 1 / 2, atol=0.05)  # two legal actions in every row
-    assert before == pickle.dumps(np.random.get_state())  # noqa: NPY002
+    assert before == pickle.dumps(np.random.get_state())
 
 
 def test_exploration_is_decided_row_by_row() -> None:

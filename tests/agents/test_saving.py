@@ -216,10 +216,10 @@ def test_numbers_that_are_not_finite_are_refused(saved: Path) -> None:
 
 
 def test_loading_leaves_the_global_generators_alone(saved: Path) -> None:
-    before = torch.get_rng_state(), pickle.dumps(np.random.get_state())  # noqa: NPY002
+    before = torch.get_rng_state(), pickle.dumps(np.random.get_state())
     load_policy(saved)
     assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1] == pickle.dumps(np.random.get_state())  # noqa: NPY002
+    assert before[1] == pickle.dumps(np.random.get_state())
 
 
 # --- zip files of Stable-Baselines3 ---------------------------------------------------------------------------------

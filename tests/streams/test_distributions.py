@@ -118,10 +118,10 @@ def test_pinning_budget_or_price_keeps_the_stream(toy: Dataset) -> None:
 
 
 def test_global_generator_is_left_alone(toy: Dataset) -> None:
-    np.random.seed(0)  # noqa: NPY002
-    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+    np.random.seed(0)
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
     draw("mixed", toy)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 
 def test_ood_is_longer_and_tighter(toy: Dataset) -> None:

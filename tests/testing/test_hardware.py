@@ -132,7 +132,7 @@ class Using(CountingMeter):
         (lambda usage: usage * np.nan, "finite and not negative"),
         (lambda usage: 1000.0 - usage, "although networks only grew"),
         (lambda usage: usage + usage.sum(), "among others and"),
-        (lambda usage: usage + 0 * np.random.random(len(usage)), "global generator of numpy.random"),  # noqa: NPY002
+        (lambda usage: usage + 0 * np.random.random(len(usage)), "global generator of numpy.random"),
     ],
 )
 def test_usage_that_is_wrong(change, message):

@@ -119,7 +119,7 @@ def test_a_distribution_with_a_state_of_its_own():
 
 def test_a_distribution_that_draws_from_the_global_generator():
     def stream(rng, dataset, tasks, ood):
-        np.random.random()  # noqa: NPY002
+        np.random.random()
         return permuted(rng, dataset, tasks, ood)
 
     with pytest.raises(AssertionError, match="global generator of numpy.random"):
