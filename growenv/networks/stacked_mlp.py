@@ -78,7 +78,6 @@ class StackedMLP:
 
     def _set_constants(self) -> None:
         """Make frozen unit 0 of every layer compute one: it reads only the constant below it."""
-        self._stale = True
         for layer, weight in enumerate(self.frozen):
             weight[:, :, 0] = 0.0
             weight[:, -1 if layer == 0 else 0, 0] = 1.0
@@ -92,7 +91,7 @@ class StackedMLP:
         shapes = [(self.layout.fan_in(layer), self._split(layer)) for layer in range(self.depth)]
         self._joined = [self._zeros(self.rows, fan_in, f + a) for fan_in, (f, a) in shapes]
         self._joined_active = [whole[:, :, f:] for whole, (_, (f, _)) in zip(self._joined, shapes, strict=True)]
-        self._stale = True
+        self._joined_from = [(weight, -1) for weight in self.frozen]
 
     def _split(self, layer: int) -> tuple[int, int]:
         return self.layout.frozen[layer], self.layout.active[layer]
@@ -132,10 +131,13 @@ class StackedMLP:
 
     def _into(self, layer: int) -> Tensor:
         """All weights into a layer, (N, fan_in, frozen + active): one product is faster than one for either kind."""
-        if self._stale:
-            for whole, frozen in zip(self._joined, self.frozen, strict=True):
-                whole[:, : frozen.shape[1], : frozen.shape[2]] = frozen
-            self._stale = False
+        # Frozen weights change seldom, but whoever changes them, in place too, must be heard.
+        version = -1 if self.frozen[layer].is_inference() else self.frozen[layer]._version
+        weight, joined = self._joined_from[layer]
+        if weight is not self.frozen[layer] or version < 0 or version != joined:
+            weight = self.frozen[layer]
+            self._joined[layer][:, : weight.shape[1], : weight.shape[2]] = weight
+            self._joined_from[layer] = (weight, version)
         self._joined_active[layer].copy_(self.weights[layer])
         return self._joined[layer]
 
@@ -204,7 +206,6 @@ class StackedMLP:
                 block[index] = 0.0
         for weight in self.frozen:
             weight[index] = 0.0
-        self._stale = True
         self.frozen_units[rows] = 0
         self.active_units[rows] = 0
         self._set_constants()
@@ -310,7 +311,6 @@ class StackedMLP:
             order: for each input position the position that it takes over, shape (N, D + 1).
         """
         self.frozen[0] = _take(self.frozen[0], order, dim=1)
-        self._stale = True
         for flat in self.buffers.values():
             block = self.layout.blocks(flat)[0]
             block.copy_(_take(block, order, dim=1))
@@ -319,7 +319,7 @@ class StackedMLP:
 
     def __getstate__(self) -> dict[str, Any]:
         # Pickle would bring the views back as tensors of their own, which no optimiser updates.
-        derived = ("weights", "gradient", "gradients", "_space", "_joined", "_joined_active")
+        derived = ("weights", "gradient", "gradients", "_space", "_joined", "_joined_active", "_joined_from")
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -162,6 +162,16 @@ def test_frozen_units_alone_answer_as_they_did_before_others_came() -> None:
     assert torch.equal(network.forward_frozen(x, wider, sizes), first)
 
 
+def test_forward_hears_of_frozen_weights_that_are_changed_in_place() -> None:
+    """A protection may do so; the joined copy of frozen and active weights was not renewed."""
+    network, x = built(), batch()
+    before = network.forward(x).clone()
+    network.frozen[1][:, :, 1:] *= 2.0
+    for row in range(ROWS):
+        torch.testing.assert_close(network.forward(x)[row], logits_of(row_of(network, row), x[row]), atol=1e-12, rtol=0)
+    assert not torch.equal(network.forward(x), before)
+
+
 # -- changing --------------------------------------------------------------------------------------------------------
 
 
