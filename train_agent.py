@@ -79,10 +79,9 @@ def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any]
             f"-n {args.n} --n-envs {args.n_envs} --seed {args.seed}: expected n >= 0, n-envs >= 1, seed >= 0"
         )
     check_device(args.device)
-    trial = make_training_env(env_id, 1, kwargs)
+    trial = make_training_env(env_id, args.n_envs, kwargs)
     options, architecture = hyperparameters(args.algo, args.n_envs, episode_length(trial))
-    alone, _ = hyperparameters(args.algo, 1, episode_length(trial))
-    build(args.algo, trial, args.seed, options=alone, architecture=architecture)  # it may not fit the environment
+    build(args.algo, trial, args.seed, options=options, architecture=architecture)  # it may not fit the environment
     trial.close()
     setting = {
         "algo": args.algo,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from growenv.config import GrowthConfig
 from growenv.episodes import Episodes
 from growenv.hardware import METERS, Architecture, largest
 from growenv.learner import Learner
+from growenv.streams import Context
 from growenv.streams.distributions import OOD_BUDGET
 
 
@@ -65,22 +67,35 @@ class Admission:
         legal: NDArray[np.bool_] = self.codes == 0
         return legal
 
-    def begin(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
-        """Some rows start a stream with their initial networks.
+    def check(self, rows: NDArray[np.bool_], contexts: Sequence[Context]) -> None:
+        """Refuse contexts whose budgets have no room for the initial network and the heads of all their tasks.
+
+        Args:
+            rows: which rows would start a stream, (N,).
+            contexts: one context for each row; those of other rows are ignored.
 
         Raises:
             ValueError: an initial network does not fit its budget.
         """
+        learner = self.learner
+        units, outputs = np.zeros_like(learner.units), np.zeros(learner.units.shape[:2], dtype=np.int64)
+        units[:, 0] = self.config.hidden
+        for row in map(int, np.flatnonzero(rows)):
+            outputs[row, : len(contexts[row].tasks)] = learner.classes
+            outputs[row, 0] = len(contexts[row].tasks[0].classes)
+        needed = self.meter.usage(Architecture(self.inputs, units, outputs, learner.protection.directed))
+        for row in map(int, np.flatnonzero(rows)):
+            room = contexts[row].budget * self.capacity
+            if needed[row] > room * (1.0 + 1e-9):
+                raise ValueError(
+                    f"the initial network {self.config.hidden} with its heads needs {needed[row]:.0f} "
+                    f"{self.meter.unit}, but the budget of context {contexts[row].id} is {room:.0f}; raise the budget "
+                    "or start with fewer neurons"
+                )
+
+    def begin(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
+        """Some rows start a stream with their initial networks."""
         self.meter.begin(rows, self.architecture(episodes))
-        needed = self.meter.usage(self.architecture(episodes, reserve=True))
-        over = rows & (needed > episodes.budget * self.capacity * (1.0 + 1e-9))
-        if over.any():
-            row = int(np.flatnonzero(over)[0])
-            raise ValueError(
-                f"the initial network {self.config.hidden} with its heads needs {needed[row]:.0f} {self.meter.unit}, "
-                f"but the budget of context {episodes.contexts[row].id} is "
-                f"{episodes.budget[row] * self.capacity:.0f}; raise the budget or start with fewer neurons"
-            )
 
     def begin_heads(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
         """Some rows have begun a new task, with a new head."""

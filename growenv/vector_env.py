@@ -201,6 +201,7 @@ class GrowthVectorEnv(VectorEnv):
         contexts = self.source.draw(rows, episodes.contexts, options)
         if not rows.any():
             return
+        self.admission.check(rows, contexts)
         learner.begin(rows, contexts)
         episodes.begin(rows, contexts)
         episodes.outputs[rows, 0] = learner.data.task_classes[rows, 0]

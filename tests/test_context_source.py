@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.rollouts import TASKS, context, started, uneven_contexts, vector_of_three
+from tests.rollouts import TASKS, WAIT, assert_same, context, play, started, uneven_contexts, vector_of_three
 
 
 def test_contexts_can_be_given_as_objects_or_json_and_pinned_in_part() -> None:
@@ -77,3 +77,17 @@ def test_bad_reset_masks(mask: Any) -> None:
 def test_bad_resets(reset: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, gym.error.Error), match=message):
         started().reset(**reset)
+
+
+def test_a_refused_reset_leaves_the_streams_as_they_were() -> None:
+    """Rows went on with networks that were larger than their budgets."""
+    env, undisturbed = started("DISABLED"), started("DISABLED")
+    for each in (env, undisturbed):
+        play(each, [np.array([1, 0, 3])])
+    poor = [context(), context(budget=0.01), context()]
+    for options in ({"contexts": poor}, {"contexts": poor, "reset_mask": np.array([False, True, False])}):
+        with pytest.raises(ValueError, match="needs 345 parameters, but the budget of context .* is 27; raise"):
+            env.reset(options=options)
+    assert env.contexts == undisturbed.contexts
+    assert_same(play(env, [WAIT] * 3), play(undisturbed, [WAIT] * 3))
+    env.reset(options={"contexts": poor, "reset_mask": np.array([True, False, True])})

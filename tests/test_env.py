@@ -187,6 +187,21 @@ def test_make_vec_rows_equal_single_environments_with_the_next_seeds() -> None:
             firsts = [Step(**{**vars(begin(env)), "rewards": 0.0}) for env in singles]
 
 
+KNOWN = {
+    "Mixed": "ab76752edd715a4a",
+    "Split": "48822f4f11af5b6f",
+    "Permuted": "49962bb98ccff926",
+    "Rotated": "d6e999a06bf37b65",
+}
+
+
+@pytest.mark.parametrize("streams", KNOWN)
+def test_a_seed_means_the_same_stream_for_ever(streams: str) -> None:
+    """Where this changes on purpose, the ids need a new version."""
+    env = made(f"growenv/{streams}Digits-v0", tasks=3, budget=(0.2, 0.8), price=(0.1, 1.0))
+    assert begin(env, seed=0).infos["context_id"] == KNOWN[streams]
+
+
 # -- use -------------------------------------------------------------------------------------------------------------
 
 
