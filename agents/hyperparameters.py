@@ -84,5 +84,7 @@ def hyperparameters(algorithm: str, rows: int, episode: int) -> tuple[dict[str, 
     if "minibatches" in options:
         options["n_steps"] = max(2, min(episode, LONGEST_ROLLOUT))
         samples, wanted = rows * options["n_steps"], options.pop("minibatches")
-        options["batch_size"] = samples // next(count for count in (wanted, 3, 5, 2, 1) if samples % count == 0)
+        options["batch_size"] = samples // next(
+            count for count in (wanted, 3, 5, 2, 1) if samples % count == 0 and samples // count >= 2
+        )
     return options, architecture

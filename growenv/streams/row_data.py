@@ -164,8 +164,12 @@ class RowData:
         """Mean training sample of each class in one rotated copy, (classes, D)."""
         if degrees not in self._class_means:
             bank, train = self.dataset.bank(degrees), self.dataset.train
-            samples, labels = bank[train].double().numpy(), self._labels[train.numpy()]
-            means = [samples[labels == label].mean(axis=0) for label in range(self.dataset.classes)]
+            labels = self.dataset.labels[train]
+            # Class by class, because a whole data set of images as floats is large.
+            means = [
+                bank[train[labels == label]].float().mean(dim=0, dtype=torch.float64).numpy()
+                for label in range(self.dataset.classes)
+            ]
             self._class_means[degrees] = np.stack(means)
         return self._class_means[degrees]
 
