@@ -23,6 +23,7 @@ from agents.run_folder import versions
 from agents.search import FEWEST
 from growenv.config import GrowthConfig
 from growenv.registry import UnknownNameError
+from growenv.vector_env import GrowthVectorEnv
 
 SHIPPED = Path(__file__).parent / "agents" / "default_policy"
 
@@ -117,7 +118,13 @@ def environment_config(args: Args, learned: dict[str, LearnedPolicy]) -> GrowthC
         raise ValueError(f"policy {foreign!r} was not trained in a growenv environment")
     if any(config != configs[0] for config in configs):
         raise ValueError("the runs were trained in different environments; choose one for all with --env")
-    return GrowthConfig.from_options(GrowthConfig.from_json(configs[0]) if configs else None, **options)
+    config = GrowthConfig.from_options(GrowthConfig.from_json(configs[0]) if configs else None, **options)
+    try:
+        GrowthVectorEnv(1, config).close()
+    except UnknownNameError as error:
+        hint = "a name of your own is known once --env module:Namespace/Name-v0 has imported its module"
+        raise ValueError(f"{error}; {hint}") from error
+    return config
 
 
 def registered_options(env_id: str) -> dict[str, Any]:
@@ -144,8 +151,6 @@ _told: set[str] = set()
 if __name__ == "__main__":
     try:
         main(parse(Args, __doc__ or ""))
-    except UnknownNameError as error:
-        fail(f"{error}; a name of your own is known once --env module:Namespace/Name-v0 has imported its module")
     except (ValueError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:

@@ -276,3 +276,14 @@ def test_an_environment_with_other_actions_is_refused(trained: LearnedPolicy, op
 def test_a_policy_without_names_cannot_be_bound(trained: LearnedPolicy) -> None:
     with pytest.raises(ValueError, match="was not trained in a growenv environment"):
         learned().bind(Interface.of(GrowthVectorEnv(1, TINY)))
+
+
+def test_an_untrained_agent_mostly_waits() -> None:
+    rows = GrowthVectorEnv(4, tasks=2, minibatches=1, budget=1.0)
+    env = as_vec_env(rows)
+    model = build("ppo", env, 0)
+    observations = env.reset()
+    assert observations["action_mask"].all()
+    chances = model.policy.get_distribution(model.policy.obs_to_tensor(observations)[0]).distribution.probs
+    expected = np.exp(2.0) / (np.exp(2.0) + 4.0)
+    assert np.allclose(chances[:, 0].detach().numpy(), expected, atol=0.05)
