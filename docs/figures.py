@@ -3,7 +3,7 @@
     python docs/figures.py            rewrite the marked blocks
     python docs/figures.py --check    fail if a block differs from its results file
 
-The results come from `evaluate.py` (docs/results/mixed-digits) and `benchmarks/throughput.py` (benchmarks/results).
+The results come from `evaluate.py` (docs/results) and `benchmarks/throughput.py` (benchmarks/results).
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = ROOT / "docs" / "results" / "mixed-digits" / "results.json"
+STUDIES = {"study": "mixed-digits", "ood": "mixed-digits-ood"}
+"""Folder in docs/results of each study."""
 THROUGHPUT = ROOT / "benchmarks" / "results" / "throughput.json"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md")
 
 
-def study() -> str:
-    """Table and verdict of the study on the test split."""
-    results = json.loads(STUDY.read_text())
+def study(name: str) -> str:
+    """Table and verdict of a study."""
+    folder = f"docs/results/{STUDIES[name]}"
+    results = json.loads((ROOT / folder / "results.json").read_text())
     lines = [
         "| policy | return | accuracy | cost | return minus best fixed schedule |",
         "| --- | --- | --- | --- | --- |",
@@ -41,7 +44,7 @@ def study() -> str:
     words = (
         f"{better} of {len(learned)} training seeds give a policy whose paired difference to the best fixed schedule "
         f"has a 95 % interval above zero. {above} of {len(learned)} return more on average than the best tuned gate "
-        f"(`{best_gate['policy']}`); the verdicts in `docs/results/mixed-digits/table.txt` say for each whether that "
+        f"(`{best_gate['policy']}`); the verdicts in `{folder}/table.txt` say for each whether that "
         "difference is more than chance."
     )
     return "\n".join([*lines, "", words])
@@ -87,7 +90,10 @@ def engine_cell(line: dict[str, float]) -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"study": study, "throughput": throughput}
+BLOCKS: dict[str, Callable[[], str]] = {
+    **{name: partial(study, name) for name in STUDIES},
+    "throughput": throughput,
+}
 
 
 def filled(text: str) -> str:
