@@ -33,7 +33,7 @@ class Args:
     """Options of the command line."""
 
     runs: list[str] = option([], "folders of trained policies; the shipped policy if none", positional=True)
-    env: str = option("", "environment id, for example growenv/MixedDigits-v0; that of the first run if empty")
+    env: str = option("", "environment id, for example growenv/MixedDigits-v1; that of the first run if empty")
     env_kwargs: list[str] = option([], "environment options as name:value")
     split: str = option("test", "split of the contexts: train, val, test or ood")
     contexts: int = option(128, "contexts to play")

@@ -40,7 +40,7 @@ class Args:
     """Options of the command line."""
 
     algo: str = option("ppo", "algorithm: ppo, a2c, dqn; with sb3-contrib maskable-ppo, qr-dqn, recurrent-ppo")
-    env: str = option("growenv/MixedDigits-v0", "environment id; module:namespace/Name-v0 imports the module first")
+    env: str = option("growenv/MixedDigits-v1", "environment id; module:namespace/Name-v0 imports the module first")
     n: int = option(0, f"environment steps in all; 0: {STEPS:,}, or those of the resumed run", "-n")
     n_envs: int = option(64, "rows: environments that are played in lock-step")
     seed: int = option(0, "seed of the agent and of its environments")

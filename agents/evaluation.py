@@ -18,6 +18,7 @@ from growenv.actions import WAIT
 from growenv.config import GrowthConfig
 from growenv.randomness import bits
 from growenv.streams.distributions import draw_context
+from growenv.streams.pooling import pooled
 from growenv.streams.tasks import SPLITS, Context
 
 ROWS = 128
@@ -86,10 +87,9 @@ def evaluation_contexts(config: GrowthConfig, split: str, count: int, inner_seed
     if count < 1 or inner_seeds < 1:
         raise ValueError(f"at least one context and one inner seed are needed, got {count} and {inner_seeds}")
     options: dict[str, Any] = {"tasks": config.tasks, "budget": config.budget, "price": config.price}
+    dataset = pooled(config.dataset, config.input_pool)
     return [
-        draw_context(
-            config.streams, config.dataset, split, index, inner_seed=_inner_seed(split, index, number), **options
-        )
+        draw_context(config.streams, dataset, split, index, inner_seed=_inner_seed(split, index, number), **options)
         for index in range(count)
         for number in range(inner_seeds)
     ]

@@ -1,6 +1,6 @@
 """growenv: when and where should a neural network grow? Growth as a Gymnasium environment.
 
-Importing registers ``growenv/{Mixed,Split,Permuted,Rotated}{Digits,MNIST,FashionMNIST}-v0`` and does nothing else.
+Importing registers ``growenv/{Mixed,Split,Permuted,Rotated}{Digits,MNIST,FashionMNIST}-v1`` and does nothing else.
 """
 
 from growenv.config import GrowthConfig

@@ -13,45 +13,59 @@ WAIT = 0
 
 @dataclass(frozen=True, eq=False)
 class ActionTable:
-    """What each action index means: index 0 keeps training, then every (layer, amount) pair, layers outermost.
+    """What each action index means: 0 keeps training, then every (layer, amount), layers outermost.
+
+    Where the agent also chooses the place, every (layer, amount, region) is an action, regions innermost.
 
     Attributes:
         layers: number of hidden layers that can grow.
         amounts: neurons that one action can add.
+        regions: regions of tiles that an action can name; 0 if none does.
         layer: hidden layer of each action, shape (A,), -1 for waiting.
         amount: neurons of each action, shape (A,), 0 for waiting.
+        region: region of each action, shape (A,), -1 for waiting and where actions name none.
         names: a phrase for each action.
     """
 
     layers: int
     amounts: tuple[int, ...]
+    regions: int = 0
     layer: NDArray[np.int64] = field(init=False)
     amount: NDArray[np.int64] = field(init=False)
+    region: NDArray[np.int64] = field(init=False)
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        pairs = [(-1, 0), *((layer, amount) for layer in range(self.layers) for amount in self.amounts)]
-        object.__setattr__(self, "layer", np.array([layer for layer, _ in pairs], dtype=np.int64))
-        object.__setattr__(self, "amount", np.array([amount for _, amount in pairs], dtype=np.int64))
-        names = ["wait", *(f"grow layer {layer} by {amount}" for layer, amount in pairs[1:])]
-        object.__setattr__(self, "names", tuple(names))
+        places = range(self.regions) if self.regions else [-1]
+        pairs = [(layer, amount) for layer in range(self.layers) for amount in self.amounts]
+        growth = [(layer, amount, region) for layer, amount in pairs for region in places]
+        columns = np.array([(-1, 0, -1), *growth], dtype=np.int64).T
+        for name, column in zip(("layer", "amount", "region"), columns, strict=True):
+            object.__setattr__(self, name, column)
+        names = [
+            f"grow layer {layer} by {amount}" + (f" in region {region}" if self.regions else "")
+            for layer, amount, region in growth
+        ]
+        object.__setattr__(self, "names", ("wait", *names))
 
     @property
     def size(self) -> int:
         """Number of actions A."""
         return len(self.layer)
 
-    def index(self, layer: int, amount: int) -> int:
-        """The action that grows `layer` by `amount` neurons.
+    def index(self, layer: int, amount: int, region: int = 0) -> int:
+        """The action that grows `layer` by `amount` neurons, in `region` where actions name one.
 
         Raises:
             ValueError: no action does that; the message lists those that exist.
         """
-        if not 0 <= layer < self.layers or amount not in self.amounts:
+        if not 0 <= layer < self.layers or amount not in self.amounts or not 0 <= region < max(1, self.regions):
+            places = f", regions: 0..{self.regions - 1}" if self.regions else ""
             raise ValueError(
-                f"no action grows layer {layer} by {amount}; layers: 0..{self.layers - 1}, amounts: {self.amounts}"
+                f"no action grows layer {layer} by {amount} in region {region}; layers: 0..{self.layers - 1}, amounts: "
+                f"{self.amounts}{places}"
             )
-        return 1 + layer * len(self.amounts) + self.amounts.index(amount)
+        return 1 + (layer * len(self.amounts) + self.amounts.index(amount)) * max(1, self.regions) + region
 
     def request(self, actions: Sequence[int] | NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Layer and amount that each row's action asks for, two arrays of shape (N,)."""

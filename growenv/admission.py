@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from growenv.actions import ActionTable
 from growenv.config import GrowthConfig
 from growenv.episodes import Episodes
-from growenv.hardware import METERS, Architecture, largest
+from growenv.hardware import METERS, Architecture, PlacedMeter, Requests, largest
 from growenv.learner import Learner
 from growenv.streams import Context
 from growenv.streams.distributions import OOD_BUDGET
+
+_ROUNDING = 1.0 + 1e-9
 
 
 class Admission:
@@ -27,39 +29,70 @@ class Admission:
     Args:
         config: the environment's options.
         learner: the networks.
-        actions: the requests to decide on.
 
     Attributes:
+        meter: what networks cost.
+        placed: the meter again, where it knows places, else None.
+        actions: the requests to decide on.
         reasons: why a request is refused, by code; code 0 means that it fits.
         capacity: what the largest network uses, in the meter's unit.
         codes: refusal code of every action, (N, A).
         costs: share of capacity that every action would use, (N, A).
+        features: what an agent may know of hardware with places, (N, F); F is 0 without.
+        feature_names: their names.
     """
 
-    def __init__(self, config: GrowthConfig, learner: Learner, actions: ActionTable) -> None:
-        self.config, self.learner, self.actions = config, learner, actions
+    def __init__(self, config: GrowthConfig, learner: Learner) -> None:
+        self.config, self.learner = config, learner
         self.meter = copy.deepcopy(METERS.make(config.meter))
+        self.placed = self.meter if isinstance(self.meter, PlacedMeter) else None
+        self.feature_names = self.placed.feature_names if self.placed else ()
         self.reasons = ("", "width", *self.meter.reasons[1:])
         self.inputs = learner.network.inputs
+        self._regions = self._cut_regions()
+        places = 0 if self._regions is None else len(self._regions)
+        self.actions = ActionTable(len(config.hidden), config.amounts, places)
         full = largest(self.inputs, config.max_hidden, learner.tasks, learner.classes)
-        self.capacity = float(self.meter.usage(full)[0])
+        if self.placed:
+            self.placed.calibrate(full)
+        self.capacity = 1.0 if self.placed else float(self.meter.usage(full)[0])
+        self._needs: dict[bytes, float] = {}
         self._check_lowest_budget()
-        self.codes = np.zeros((learner.rows, actions.size), dtype=np.int8)
-        self.costs = np.zeros((learner.rows, actions.size))
+        self.codes = np.zeros((learner.rows, self.actions.size), dtype=np.int8)
+        self.costs = np.zeros((learner.rows, self.actions.size))
+        self.features = np.zeros((learner.rows, len(self.feature_names)))
+
+    def _cut_regions(self) -> NDArray[np.bool_] | None:
+        """Tiles of every region that an action can name, (R, T); None if actions name none."""
+        if self.config.where == "auto":
+            return None
+        if self.placed is None:
+            raise ValueError(
+                f'option where="tile": the meter {self.meter.name!r} knows no tiles; use where="auto", or hardware '
+                'with places such as meter="mosaic"'
+            )
+        rows, columns = (
+            np.arange(length) * min(parts, length) // length
+            for length, parts in zip(self.placed.grid, self.config.regions, strict=True)
+        )
+        region = (rows[:, None] * (columns.max() + 1) + columns[None, :]).ravel()
+        return np.asarray(np.arange(region.max() + 1)[:, None] == region[None, :])
 
     def _check_lowest_budget(self) -> None:
-        """Refuse a configuration whose initial network would not fit into every budget that can be drawn."""
+        """Refuse a configuration whose initial network has no place, or would not fit into every budget."""
         config, learner = self.config, self.learner
         start = largest(self.inputs, config.hidden, learner.tasks, learner.classes)
         needed = float(self.meter.usage(start)[0])
         lowest = config.budget[0] * (OOD_BUDGET if config.split == "ood" else 1.0)
-        if needed > lowest * self.capacity * (1.0 + 1e-9):
+        if needed > lowest * self.capacity * _ROUNDING:
             raise ValueError(
-                f"the initial network {config.hidden} with {learner.tasks} heads needs {needed:.0f} {self.meter.unit}, "
-                f"but the lowest budget, {lowest:g} of the largest network's {self.capacity:.0f}, is "
-                f"{lowest * self.capacity:.0f}; raise budget={config.budget} or max_hidden={config.max_hidden}, or "
+                f"the initial network {config.hidden} with {learner.tasks} heads needs {needed:.6g} "
+                f"({self.meter.unit}), but the lowest budget, {lowest:g} of the largest network's {self.capacity:.6g}, "
+                f"is {lowest * self.capacity:.6g}; raise budget={config.budget} or max_hidden={config.max_hidden}, or "
                 f"start with fewer neurons"
             )
+        if self.placed:  # so that hardware which is too small is refused before anything is trained
+            copy.deepcopy(self.placed).begin(np.ones(1, dtype=np.bool_), start)
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -77,42 +110,54 @@ class Admission:
         Raises:
             ValueError: an initial network does not fit its budget.
         """
-        learner = self.learner
-        units, outputs = np.zeros_like(learner.units), np.zeros(learner.units.shape[:2], dtype=np.int64)
-        units[:, 0] = self.config.hidden
         for row in map(int, np.flatnonzero(rows)):
-            outputs[row, : len(contexts[row].tasks)] = learner.classes
-            outputs[row, 0] = len(contexts[row].tasks[0].classes)
-        needed = self.meter.usage(Architecture(self.inputs, units, outputs, learner.protection.directed))
-        for row in map(int, np.flatnonzero(rows)):
-            room = contexts[row].budget * self.capacity
-            if needed[row] > room * (1.0 + 1e-9):
+            needed, room = self._needed(contexts[row]), contexts[row].budget * self.capacity
+            if needed > room * _ROUNDING:
                 raise ValueError(
-                    f"the initial network {self.config.hidden} with its heads needs {needed[row]:.0f} "
-                    f"{self.meter.unit}, but the budget of context {contexts[row].id} is {room:.0f}; raise the budget "
-                    "or start with fewer neurons"
+                    f"the initial network {self.config.hidden} with its heads needs {needed:.6g} "
+                    f"({self.meter.unit}), but the budget of context {contexts[row].id} is {room:.6g}; raise the "
+                    "budget or start with fewer neurons"
                 )
 
+    def _needed(self, context: Context) -> float:
+        """What the initial network of a context uses with full heads for the tasks to come, worked out once."""
+        learner = self.learner
+        outputs = np.zeros((1, learner.tasks), dtype=np.int64)
+        outputs[0, : len(context.tasks)] = learner.classes
+        outputs[0, 0] = len(context.tasks[0].classes)
+        if outputs.tobytes() not in self._needs:
+            units = np.zeros((1, learner.tasks, len(self.config.hidden)), dtype=np.int64)
+            units[:, 0] = self.config.hidden
+            start = Architecture(self.inputs, units, outputs, learner.protection.directed)
+            self._needs[outputs.tobytes()] = float(self.meter.usage(start)[0])
+        return self._needs[outputs.tobytes()]
+
     def begin(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
-        """Some rows start a stream with their initial networks."""
-        self.meter.begin(rows, self.architecture(episodes))
+        """Some rows start a stream with their initial networks; the meter hears of the heads to come as well."""
+        self.meter.begin(rows, self.architecture(episodes, reserve=True))
 
     def begin_heads(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
         """Some rows have begun a new task, with a new head."""
         self.meter.commit(rows, self.architecture(episodes))
 
-    def grow(self, layer: NDArray[np.int64], amount: NDArray[np.int64], episodes: Episodes) -> None:
+    def grow(
+        self, layer: NDArray[np.int64], amount: NDArray[np.int64], episodes: Episodes, region: NDArray[np.int64]
+    ) -> None:
         """Grow the networks of some rows and tell the meter: both, or neither if either fails.
 
         Args:
             layer: hidden layer that each row grows, (N,); without meaning where nothing grows.
             amount: neurons that each row adds, (N,); the requests must fit.
             episodes: the course of the episodes.
+            region: region of tiles in which they stand, (N,); -1 for the meter's choice.
         """
         before = self.meter.snapshot()
         try:
             grown = self.architecture(episodes).grown(layer, amount, self.learner.task)
-            self.meter.commit(amount > 0, grown)
+            if self.placed and self._regions is not None:
+                self.placed.commit(amount > 0, grown, self._regions[region])
+            else:
+                self.meter.commit(amount > 0, grown)
             self.learner.grow(layer, amount)
         except BaseException:
             self.meter.restore(before)
@@ -124,18 +169,40 @@ class Admission:
 
     def refresh(self, episodes: Episodes) -> None:
         """Work out what every action would cost now and whether it fits."""
-        learner = self.learner
+        learner, actions = self.learner, self.actions
         now, reserved = self.architecture(episodes), self.architecture(episodes, reserve=True)
-        used = self.meter.usage(now)
         limit = episodes.budget * self.capacity
-        widths, most = learner.units.sum(axis=1), self.config.max_hidden
-        for action in range(1, self.actions.size):
-            layer, amount = int(self.actions.layer[action]), int(self.actions.amount[action])
-            too_wide = widths[:, layer] + amount > most[layer]
-            refused = self.meter.refuse(reserved, layer, amount, learner.task, limit)
-            self.codes[:, action] = np.where(too_wide, 1, np.where(refused > 0, refused + 1, 0))
-            grown = self.meter.usage(now.grown(layer, amount, learner.task))
-            self.costs[:, action] = (grown - used) / self.capacity
+        if self.placed:
+            tiles = None if self._regions is None else self._regions[actions.region[1:]]
+            requests = Requests(actions.layer[1:], actions.amount[1:], tiles)
+            refused, usage = self.placed.assess(now, reserved, requests, learner.task, limit)
+            self.features = self.placed.features(now)
+        else:
+            refused, usage = self._assess(now, reserved, limit)
+        self.costs[:, 1:] = (usage - self.meter.usage(now)[:, None]) / self.capacity
+        widths, most = learner.units.sum(axis=1), np.array(self.config.max_hidden)
+        too_wide = widths[:, actions.layer[1:]] + actions.amount[1:] > most[actions.layer[1:]]
+        self.codes[:, 1:] = np.where(too_wide, 1, np.where(refused > 0, refused + 1, 0))
+
+    def _assess(
+        self, now: Architecture, reserved: Architecture, limit: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Refusals and usage after every growth action, two arrays of shape (N, A - 1), asked one by one."""
+        task, actions = self.learner.task, self.actions
+        asked = [(int(actions.layer[action]), int(actions.amount[action])) for action in range(1, actions.size)]
+        refused = [self.meter.refuse(reserved, layer, amount, task, limit) for layer, amount in asked]
+        usage = [self.meter.usage(now.grown(layer, amount, task)) for layer, amount in asked]
+        return np.stack(refused, axis=1), np.stack(usage, axis=1)
+
+    def figures(self, episodes: Episodes) -> dict[str, NDArray[np.float64]]:
+        """What hardware with places says of networks whose stream has ended, by name, (N,) each; 0 for others."""
+        if self.placed is None:
+            return {}
+        values = np.zeros((episodes.rows, len(self.placed.figure_names)))
+        if episodes.ended.any():
+            values = self.placed.figures(self.architecture(episodes), self.learner.activity())
+            values[~episodes.ended] = 0.0
+        return dict(zip(self.placed.figure_names, values.T, strict=True))
 
     def architecture(self, episodes: Episodes, reserve: bool = False) -> Architecture:
         """What a meter needs to know of the rows' networks.
@@ -153,9 +220,11 @@ class Admission:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that changes."""
-        return {"meter": self.meter.snapshot(), "codes": self.codes.copy(), "costs": self.costs.copy()}
+        own = {name: getattr(self, name).copy() for name in ("codes", "costs", "features")}
+        return {"meter": self.meter.snapshot(), **own}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a state that `state` returned."""
         self.meter.restore(state["meter"])
-        self.codes, self.costs = state["codes"].copy(), state["costs"].copy()
+        for name in ("codes", "costs", "features"):
+            setattr(self, name, state[name].copy())

@@ -17,6 +17,7 @@ from growenv.registry import unknown_name
 from growenv.streams import Dataset, StreamDistribution
 
 SPLITS = ("train", "val", "test", "ood")
+WHERE = ("auto", "tile")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class GrowthConfig:
 
     Attributes:
         dataset: what is learned: ``digits``, ``mnist``, ``fashion-mnist`` or a `Dataset`.
+        input_pool: side to which images are averaged down, for hardware whose fan-in is small; None keeps them.
         streams: the stream distribution: ``mixed``, ``split``, ``permuted``, ``rotated`` or an object.
         split: which contexts are drawn: ``train``, ``val``, ``test`` or ``ood``.
         tasks: tasks of a stream; the ood split has more.
@@ -41,7 +43,12 @@ class GrowthConfig:
         learning_rate: its step size.
         protection: what guards old tasks: ``freeze`` or ``finetune``, or an object.
         growth: how new neurons start: ``random``, or an object.
-        meter: what a network costs: ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
+        meter: what a network costs and where it fits: ``mosaic`` (the preset for digits), ``mosaic-<preset>``,
+            ``crossbar``, ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
+        where: who chooses the tiles of new neurons on hardware with places: ``auto``, the meter's placement strategy,
+            or ``tile``, the agent, whose actions then name a region.
+        regions: with ``where="tile"``, rows and columns of regions into which the grid of tiles is cut; a grid that has
+            fewer is cut into single tiles.
         budget: range from which a context's budget is drawn, as a share of what the largest network uses.
         price: range from which a context's price of that whole share is drawn (log-uniform); equal ends pin it.
         validation_samples: most validation samples of a task; the reward is measured on them.
@@ -52,6 +59,7 @@ class GrowthConfig:
     """
 
     dataset: str | Dataset = "digits"
+    input_pool: int | None = None
     streams: str | StreamDistribution = "mixed"
     split: str = "train"
     tasks: int = 5
@@ -65,7 +73,9 @@ class GrowthConfig:
     learning_rate: float = 0.01
     protection: str | Protection = "freeze"
     growth: str | GrowthOperator = "random"
-    meter: str | Meter = "parameters"
+    meter: str | Meter = "mosaic"
+    where: str = "auto"
+    regions: tuple[int, ...] = (4, 4)
     budget: tuple[float, float] = (0.15, 0.6)
     price: tuple[float, float] = (0.1, 3.0)
     validation_samples: int = 128
@@ -74,7 +84,7 @@ class GrowthConfig:
     divergence_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "max_hidden", "amounts"):
+        for name in ("hidden", "max_hidden", "amounts", "regions"):
             object.__setattr__(self, name, _integers(name, getattr(self, name)))
         for name in ("budget", "price"):
             object.__setattr__(self, name, _range(name, getattr(self, name)))
@@ -82,7 +92,13 @@ class GrowthConfig:
             value = getattr(self, name)
             _check(_is_integer(value) and value >= 1, name, value, "an integer >= 1")
             object.__setattr__(self, name, int(value))
+        side = self.input_pool
+        _check(side is None or (_is_integer(side) and side >= 1), "input_pool", side, "None, or an integer >= 1")
+        object.__setattr__(self, "input_pool", None if side is None else int(side))
         self._check_parts()
+        _check(self.where in WHERE, "where", self.where, f"one of {', '.join(WHERE)}")
+        two = len(self.regions) == 2 and min(self.regions) >= 1
+        _check(two, "regions", self.regions, "two integers >= 1: rows and columns of regions")
         _check(self.split in SPLITS, "split", self.split, f"one of {', '.join(SPLITS)}")
         rate = self.learning_rate
         _check(_is_number(rate) and rate > 0, "learning_rate", rate, "a number above 0")
@@ -138,7 +154,7 @@ class GrowthConfig:
         plain: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, str | int | float | bool | tuple):
+            if not isinstance(value, str | int | float | bool | tuple | None):
                 raise ValueError(
                     f"the option {field.name!r} is an object ({type(value).__name__}) and cannot be written to a file; "
                     "register it under a name and use the name"

@@ -86,7 +86,7 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
 
     ## Arguments
     The options of `GrowthConfig` by name, for example
-    ``gymnasium.make("growenv/MixedDigits-v0", tasks=3, price=0.3)``, and ``render_mode`` (``"rgb_array"``, ``"ansi"``).
+    ``gymnasium.make("growenv/MixedDigits-v1", tasks=3, price=0.3)``, and ``render_mode`` (``"rgb_array"``, ``"ansi"``).
     ``reset(options=...)`` takes ``context`` (a `Context` or its JSON), ``split``, ``index`` and ``inner_seed``.
 
     ## Version history

@@ -229,6 +229,25 @@ class Learner:
         return _scores(logits, labels, weights)
 
     @torch.no_grad()
+    def activity(self) -> NDArray[np.float64]:
+        """Spikes per inference: how often units are above zero on the current task's validation samples, (N, T, L).
+
+        Means over the units of every generation and hidden layer; 0 where there are none.
+        """
+        samples, _, weights = self.data.evaluation_set("validation", self.task)
+        each = self.network.activity(self.data.gather(samples), weights)
+        rates = np.zeros(self.units.shape)
+        row = np.arange(self.rows)[:, None]
+        for layer, active in enumerate(each):
+            born = self.network.birth_index(layer)
+            generation = (born[:, :, None] > self.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
+            there = born > 0
+            flat = (row * self.tasks + generation)[there]
+            total = np.bincount(flat, active.double().cpu().numpy()[there], self.rows * self.tasks)
+            rates[:, :, layer] = total.reshape(self.rows, self.tasks)
+        return rates / np.maximum(self.units, 1)
+
+    @torch.no_grad()
     def accuracy(self, split: str, task: NDArray[np.int64]) -> NDArray[np.float64]:
         """Accuracy on one task of each row, finished, current or still to come, shape (N,).
 

@@ -37,9 +37,10 @@ class ObservationEncoder:
     Args:
         config: the environment's options.
         actions: the environment's actions.
+        hardware: names of the features of hardware with places; there is no such group without any.
     """
 
-    def __init__(self, config: GrowthConfig, actions: ActionTable) -> None:
+    def __init__(self, config: GrowthConfig, actions: ActionTable, hardware: tuple[str, ...] = ()) -> None:
         self.config = config
         layers = range(len(config.hidden))
         self.feature_names: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,7 @@ class ObservationEncoder:
                 *(f"cost of {name}" for name in actions.names[1:]),
             ),
             "task": TASK,
+            **({"hardware": hardware} if hardware else {}),
         }
         self.space = spaces.Dict(
             {
@@ -76,6 +78,7 @@ class ObservationEncoder:
         familiarity: Array,
         costs: Array,
         masks: NDArray[np.bool_],
+        hardware: Array,
     ) -> dict[str, NDArray[np.float32]]:
         """Observations of all rows, each group of shape (N, features).
 
@@ -86,6 +89,7 @@ class ObservationEncoder:
             familiarity: likeness of each task's mean input to the nearest earlier task's, (N, T), in [-1, 1].
             costs: share of capacity that each action would use, (N, A).
             masks: legal actions, (N, A).
+            hardware: features of hardware with places, (N, F).
         """
         groups = {
             "training": self._training(episodes, task),
@@ -93,6 +97,8 @@ class ObservationEncoder:
             "budget": self._budget(episodes, costs),
             "task": self._task(episodes, task, familiarity),
         }
+        if "hardware" in self.feature_names:
+            groups["hardware"] = list(hardware.T)
         encoded = {
             name: np.clip(np.nan_to_num(np.stack(columns, axis=1), nan=1.0), -1.0, 1.0).astype(np.float32)
             for name, columns in groups.items()

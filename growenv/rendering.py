@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from growenv.hardware.mosaic.drawing import draw_floorplan, draw_key, key_height, layer_pattern, task_colour
+from growenv.hardware.mosaic.floorplan import Floorplan, costs, slots_in_use, tile_map
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that stay apart for colour-blind readers (Okabe and Ito 2008, "Color universal design"); reused after eight.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C7A00", "#7F5FBF")
 _INK, _FAINT, _ALARM = "#222222", "#B8B8B8", "#B00020"
-_INCHES, _DOTS = (10.0, 6.4), 100
+_INCHES, _WIDE, _DOTS = (10.0, 6.4), (14.0, 7.6), 100  # without and with a floorplan; dots per inch
 _LISTED = 6  # growth requests that the text names
 
 
@@ -41,9 +42,10 @@ class Frame:
         refused: why the last request was refused, "" where it was not.
         growth: requests that were granted, as (decision, layer, amount).
         history: accuracies by name, entry i measured after decision i; the series "task 3" gets task 3's colour.
+        floorplan: where the network stands, on hardware that has places; its hidden units are those of `generations`.
 
     Raises:
-        ValueError: lengths that do not agree.
+        ValueError: lengths that do not agree, or a floorplan of another network.
     """
 
     context_id: str
@@ -62,6 +64,7 @@ class Frame:
     refused: str = ""
     growth: Sequence[tuple[int, int, int]] = ()
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    floorplan: Floorplan | None = None
 
     def __post_init__(self) -> None:
         layers = len(self.widths)
@@ -75,13 +78,15 @@ class Frame:
                 f"classes and accuracies must have one entry for each of {self.tasks} tasks; "
                 f"got {len(self.classes)} and {len(self.accuracies)}"
             )
+        if self.floorplan is not None:
+            _check_floorplan(self.floorplan, np.asarray(self.generations))
 
 
 def draw(frame: Frame) -> NDArray[np.uint8]:
-    """A picture of a frame: layers coloured by task, accuracies, history, growth and budget.
+    """A picture of a frame: layers coloured by task, accuracies, history, growth and budget, and the fabric if any.
 
     Returns:
-        Red, green and blue, uint8 [640, 1000, 3].
+        Red, green and blue, uint8 [640, 1000, 3], or [760, 1400, 3] with a floorplan.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -92,11 +97,12 @@ def draw(frame: Frame) -> NDArray[np.uint8]:
     except ImportError as error:
         raise ImportError("drawing a frame needs matplotlib: pip install matplotlib") from error
     # The object interface, not pyplot: no global state, no windows, and safe in worker processes.
-    figure = Figure(figsize=_INCHES, dpi=_DOTS, facecolor="white")
+    plan = frame.floorplan
+    figure = Figure(figsize=_INCHES if plan is None else _WIDE, dpi=_DOTS, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its methods untyped
     grid = figure.add_gridspec(
         4, 2, height_ratios=(2.5, 1.9, 0.28 + 0.22 * len(frame.widths), 0.3), width_ratios=(1, 1.35), hspace=0.62,
-        wspace=0.34, left=0.075, right=0.975, top=0.875, bottom=0.085,
+        wspace=0.34, left=0.75 / figure.get_figwidth(), right=0.975 if plan is None else 0.605, top=0.875, bottom=0.085,
     )  # fmt: skip
     _title(figure, frame)
     _draw_network(figure.add_subplot(grid[0, 0]), frame)
@@ -105,6 +111,8 @@ def draw(frame: Frame) -> NDArray[np.uint8]:
     _draw_history(history, frame)
     _draw_growth(figure.add_subplot(grid[2, :], sharex=history), frame)
     _draw_budget(figure.add_subplot(grid[3, :]), frame)
+    if plan is not None:
+        _draw_fabric(figure, plan)
     canvas.draw()
     picture: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[:, :, :3].copy()
     return picture
@@ -124,6 +132,9 @@ def text(frame: Frame) -> str:
         shown = [f"@{when} layer {layer} +{amount}" for when, layer, amount in frame.growth[-_LISTED:]]
         earlier = [f"({len(frame.growth) - _LISTED} earlier)"] if len(frame.growth) > _LISTED else []
         lines.append("growth   " + ", ".join(earlier + shown))
+    if frame.floorplan is not None:
+        lines.append(f"fabric   {slots_in_use(frame.floorplan)}  {costs(frame.floorplan)}")
+        lines += [f"{' ' * 8 if row else 'tiles   '} {tiles}" for row, tiles in enumerate(tile_map(frame.floorplan))]
     if frame.refused:
         lines.append(f"refused  {frame.refused}")
     return "\n".join(lines)
@@ -145,13 +156,21 @@ def _join(classes: tuple[int, ...]) -> str:
     return " ".join(str(label) for label in classes)
 
 
-def _colour(task: int) -> str:
-    return _COLOURS[task % len(_COLOURS)]
+def _check_floorplan(floorplan: Floorplan, generations: NDArray[np.int64]) -> None:
+    """Refuse a floorplan whose hidden units are not those of the frame; it may have room for more tasks."""
+    placed, tasks = floorplan.hidden.sum(axis=0), len(generations)
+    known = placed.shape[1] == generations.shape[1] and len(placed) >= tasks
+    if not known or not np.array_equal(placed[:tasks], generations) or placed[tasks:].any():
+        raise ValueError(
+            f"the hidden units on the floorplan must be those of generations [T, L] {generations.tolist()}, "
+            f"got {placed.tolist()}; take both at the same moment"
+        )
 
 
 def _title(figure: Figure, frame: Frame) -> None:
-    figure.text(0.075, 0.955, _progress(frame).replace("  ", "  ·  "), fontsize=13, weight="bold", color=_INK)
-    figure.text(0.075, 0.922, f"context {frame.context_id}  ·  price {frame.price:.3g}", fontsize=9, color=_INK)
+    left = 0.75 / figure.get_figwidth()
+    figure.text(left, 0.955, _progress(frame).replace("  ", "  ·  "), fontsize=13, weight="bold", color=_INK)
+    figure.text(left, 0.922, f"context {frame.context_id}  ·  price {frame.price:.3g}", fontsize=9, color=_INK)
     if frame.refused:
         figure.text(0.975, 0.955, f"refused: {frame.refused}", fontsize=13, weight="bold", color=_ALARM, ha="right")
 
@@ -170,10 +189,12 @@ def _draw_network(axes: Axes, frame: Frame) -> None:
     _panel(axes, "Units in each hidden layer, by task of growth")
     generations, top = np.asarray(frame.generations), max(frame.max_hidden)
     places = range(len(frame.widths))
+    patterns = [layer_pattern(layer) if frame.floorplan else "" for layer in places]  # as on the fabric
     axes.bar(places, frame.max_hidden, width=0.62, facecolor="#F4F4F4", edgecolor=_FAINT, linewidth=0.8, linestyle="--")
     floor = np.zeros(len(places))
     for task in range(frame.tasks):
-        axes.bar(places, generations[task], 0.62, floor, color=_colour(task), edgecolor="white", linewidth=0.6)
+        style: dict[str, Any] = {"color": task_colour(task), "edgecolor": "white", "linewidth": 0.6, "hatch": patterns}
+        axes.bar(places, generations[task], 0.62, floor, **style)
         floor += generations[task]
     for place, width, greatest in zip(places, frame.widths, frame.max_hidden, strict=True):
         label = f"{width} of {greatest}"
@@ -188,7 +209,7 @@ def _draw_accuracies(axes: Axes, frame: Frame) -> None:
     _panel(axes, "Validation accuracy on each task and its classes")
     accuracies = np.asarray(frame.accuracies, dtype=np.float64)
     places = range(frame.tasks)
-    axes.barh(places, np.nan_to_num(accuracies), 0.7, color=[_colour(task) for task in places])
+    axes.barh(places, np.nan_to_num(accuracies), 0.7, color=[task_colour(task) for task in places])
     for task, accuracy in enumerate(accuracies):
         label, colour = ("not begun", _FAINT) if np.isnan(accuracy) else (f"{accuracy:.2f}", _INK)
         axes.text(0.012 + np.nan_to_num(accuracy), task, label, va="center", fontsize=8, color=colour)
@@ -206,7 +227,7 @@ def _draw_tasks(axes: Axes, frame: Frame) -> None:
     """A pale band behind the decisions of each task, and a line at the current decision."""
     length = frame.decisions / frame.tasks
     for task in range(frame.tasks):
-        axes.axvspan(task * length, (task + 1) * length, color=_colour(task), alpha=0.09, linewidth=0)
+        axes.axvspan(task * length, (task + 1) * length, color=task_colour(task), alpha=0.09, linewidth=0)
     axes.axvline(frame.decision, color=_INK, linewidth=0.8, linestyle=":", zorder=1)
     axes.set_xlim(0, frame.decisions)
 
@@ -214,7 +235,7 @@ def _draw_tasks(axes: Axes, frame: Frame) -> None:
 def _draw_history(axes: Axes, frame: Frame) -> None:
     _panel(axes, "Validation accuracy after each decision")
     _draw_tasks(axes, frame)
-    own = {f"task {task}": _colour(task) for task in range(frame.tasks)}
+    own = {f"task {task}": task_colour(task) for task in range(frame.tasks)}
     styles = iter(("-", "--", ":", "-.") * len(frame.history))
     for name, series in frame.history.items():
         when = np.arange(1, len(series) + 1)
@@ -235,7 +256,7 @@ def _draw_growth(axes: Axes, frame: Frame) -> None:
     length = frame.decisions / frame.tasks
     greatest = max((amount for _, _, amount in frame.growth), default=1)
     for decision, layer, amount in frame.growth:
-        colour, place = _colour(int(decision / length)), decision + 0.5
+        colour, place = task_colour(int(decision / length)), decision + 0.5
         axes.scatter(place, layer, s=20 + 40 * amount / greatest, marker="o", color=colour, zorder=3)
         style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center", "zorder": 4}
         axes.annotate(f"+{amount}", (place, layer), (6, 0), **style)
@@ -253,3 +274,16 @@ def _draw_budget(axes: Axes, frame: Frame) -> None:
     axes.set_xlim(0, min(1.0, 1.6 * max(frame.budget, frame.used)))
     axes.set_ylim(-0.5, 0.5)
     axes.set_yticks([])
+
+
+def _draw_fabric(figure: Figure, plan: Floorplan) -> None:
+    """The fabric at the right, with what it costs and the key below."""
+    width, height = (float(inches) for inches in figure.get_size_inches())
+    left, wide, key = 0.645, 0.335, key_height(plan)
+    figure.text(left, 0.885, "Neurons on the tiles of the fabric", fontsize=10, color=_INK)
+    low = (key + 0.85) / height
+    fabric = figure.add_axes((left, low, wide, 0.85 - low), anchor="NW")
+    draw_floorplan(fabric, plan)
+    lines = f"{slots_in_use(plan)}\n{costs(plan)}".replace("  ", " · ")
+    figure.text(left, low - 0.1 / height, lines, fontsize=8, color=_INK, va="top", linespacing=1.4)
+    draw_key(figure.add_axes((left, 0.25 / height, wide, key / height)), plan)

@@ -13,7 +13,6 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from growenv import rendering, views
-from growenv.actions import ActionTable
 from growenv.admission import Admission
 from growenv.config import GrowthConfig
 from growenv.context_source import ContextSource
@@ -22,7 +21,7 @@ from growenv.learner import Learner
 from growenv.observations import ObservationEncoder
 from growenv.registry import unknown_name
 from growenv.rewards import RewardTerms, decision_reward
-from growenv.streams import Context, load_dataset, stream_length
+from growenv.streams import Context, pooled, stream_length
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -77,14 +76,14 @@ class GrowthVectorEnv(VectorEnv):
         self.num_envs, self.render_mode = num_envs, render_mode
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.dataset = load_dataset(self.config.dataset)
+        self.dataset = pooled(self.config.dataset, self.config.input_pool)
         tasks = stream_length(self.config.tasks, self.config.split)
         self.source = ContextSource(self.config, self.dataset, num_envs, tasks)
         self.learner = Learner(self.config, self.dataset, num_envs, tasks, device=device)
-        self.actions = ActionTable(len(self.config.hidden), self.config.amounts)
-        self.admission = Admission(self.config, self.learner, self.actions)
+        self.admission = Admission(self.config, self.learner)
+        self.actions = self.admission.actions
         self.episodes = Episodes(num_envs, tasks, self.dataset.classes)
-        self.encoder = ObservationEncoder(self.config, self.actions)
+        self.encoder = ObservationEncoder(self.config, self.actions, self.admission.feature_names)
         self.feature_names = self.encoder.feature_names
         self.single_observation_space = self.encoder.space
         self.single_action_space = spaces.Discrete(self.actions.size)
@@ -168,8 +167,8 @@ class GrowthVectorEnv(VectorEnv):
         self._need_reset()
         show = rendering.draw if self.render_mode == "rgb_array" else rendering.text
         reasons = [self.admission.reasons[code] for code in self._refused]
-        rows = range(self.num_envs)
-        return tuple(show(views.frame(self.config, self.episodes, self.learner, reasons[row], row)) for row in rows)
+        parts = (self.config, self.episodes, self.learner, self.admission)
+        return tuple(show(views.frame(*parts, reason, row)) for row, reason in enumerate(reasons))
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state; `restore` continues from it exactly, generators included."""
@@ -253,7 +252,7 @@ class GrowthVectorEnv(VectorEnv):
         self._refused = self.admission.codes[np.arange(self.num_envs), chosen]
         layer, amount = self.actions.request(np.where(self._refused == 0, chosen, 0))
         if amount.any():
-            self.admission.grow(layer, amount, self.episodes)
+            self.admission.grow(layer, amount, self.episodes, self.actions.region[chosen])
         self.episodes.record_growth(self.learner.task, layer, amount)
 
     def _train(self, live: NDArray[np.bool_]) -> None:
@@ -306,7 +305,13 @@ class GrowthVectorEnv(VectorEnv):
     def _observe(self) -> Observation:
         learner, admission = self.learner, self.admission
         return self.encoder.encode(
-            self.episodes, learner.task, learner.units, learner.data.familiarity, admission.costs, admission.masks
+            self.episodes,
+            learner.task,
+            learner.units,
+            learner.data.familiarity,
+            admission.costs,
+            admission.masks,
+            admission.features,
         )
 
     def _infos(self, terms: RewardTerms | None = None) -> views.Info:

@@ -68,12 +68,16 @@ def infos(
         **episodes.final_figures(),
         "objective": np.where(episodes.ended, reached, 0.0),
         "growth_log": np.array(logs, dtype=object),
+        **admission.figures(episodes),
     }
     return {**values, **{f"_{name}": np.ones(episodes.rows, dtype=np.bool_) for name in values}}
 
 
-def frame(config: GrowthConfig, episodes: Episodes, learner: Learner, refusal: str, row: int) -> Frame:
+def frame(
+    config: GrowthConfig, episodes: Episodes, learner: Learner, admission: Admission, refusal: str, row: int
+) -> Frame:
     """What a picture of one row shows; `refusal` says why its last request was refused, if it was."""
+    placed = admission.placed
     context, task = episodes.contexts[row], int(learner.task[row])
     length = len(context.tasks)
     history = {
@@ -97,4 +101,5 @@ def frame(config: GrowthConfig, episodes: Episodes, learner: Learner, refusal: s
         refused=refusal,
         growth=[(when, layer, amount) for when, _, layer, amount in episodes.growth[row]],
         history=history,
+        floorplan=placed.floorplan(admission.architecture(episodes), row) if placed else None,
     )

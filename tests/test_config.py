@@ -32,6 +32,7 @@ class HugeGrowth(RandomGrowth):
 # Another value of every option, where needed with the other options under which it can be told from the default.
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "dataset": ({"dataset": toy_dataset()}, {"streams": "permuted"}),
+    "input_pool": ({"input_pool": 4}, {}),
     "streams": ({"streams": "split"}, {}),
     "split": ({"split": "val"}, {}),
     "tasks": ({"tasks": 3}, {}),
@@ -84,6 +85,7 @@ BAD: list[tuple[str, Any, str]] = [
         for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples")
         for value in (0, -1, 2.5, "3", None, True)
     ),
+    *(("input_pool", value, "None, or an integer >= 1") for value in (0, -4, 2.5, "4", True, (4, 4))),
     *(("hidden", value, "hidden=") for value in ((), (0,), (4, -1), (4.0, 4), "ab", None)),
     *(("max_hidden", value, "max_hidden=") for value in ((), (64,), (64, 64, 64), (3, 64), (64, 2.5), None)),
     *(("amounts", value, "amounts=") for value in ((), (0, 4), (4, 4), (-1,), (1.5,), None)),
@@ -163,7 +165,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{}, *({name: value} for name, value in [("tasks", 2), ("price", 0), ("split", "ood")])]
+    "change",
+    [{}, *({name: value} for name, value in [("tasks", 2), ("price", 0), ("split", "ood"), ("input_pool", 4)])],
 )
 def test_configurations_go_through_json(change: dict[str, Any]) -> None:
     config = GrowthConfig(**change)
@@ -192,7 +195,9 @@ def test_every_registered_name_makes_an_environment() -> None:
     for streams in DISTRIBUTIONS.names():
         for meter in METERS.names():
             for split in SPLITS:
-                env = GrowthEnv(**{**SMALL, "streams": streams, "meter": meter, "split": split, "budget": 1.0})
+                # One crossbar holds any layer of the default sizes, so there all sizes cost the same.
+                sizes = {"max_hidden": (128, 128)} if meter == "crossbar" else {}
+                env = GrowthEnv(**{**SMALL, **sizes, "streams": streams, "meter": meter, "split": split, "budget": 1.0})
                 env.reset(seed=0)
                 assert (env.context.distribution, env.context.split) == (streams, split)
                 assert len(env.context.tasks) == (3 if split == "ood" else 2)

@@ -35,7 +35,7 @@ NEEDS_FILES = [
 ALL = [pytest.param(name, marks=() if "Digits" in name else NEEDS_FILES) for name in IDS]
 
 
-def made(name: str = "growenv/MixedDigits-v0", **options: Any) -> Any:
+def made(name: str = "growenv/MixedDigits-v1", **options: Any) -> Any:
     return gym.make(name, **{**SMALL, **options})
 
 
@@ -162,8 +162,8 @@ def test_types_are_plain_and_keys_always_the_same() -> None:
 
 
 def test_make_vec_rows_equal_single_environments_with_the_next_seeds() -> None:
-    vector = gym.make_vec("growenv/RotatedDigits-v0", num_envs=3, autoreset_mode="SAME_STEP", **SMALL)
-    singles = [made("growenv/RotatedDigits-v0") for _ in range(3)]
+    vector = gym.make_vec("growenv/RotatedDigits-v1", num_envs=3, autoreset_mode="SAME_STEP", **SMALL)
+    singles = [made("growenv/RotatedDigits-v1") for _ in range(3)]
     step = begin(vector, seed=40)
     firsts = [begin(env, seed=40 + row) for row, env in enumerate(singles)]
     actions = np.array([[0, 1, 2], [3, 0, 1], [0, 4, 0], [1, 2, 3], [0, 0, 1], [2, 2, 2]])
@@ -198,7 +198,7 @@ KNOWN = {
 @pytest.mark.parametrize("streams", KNOWN)
 def test_a_seed_means_the_same_stream_for_ever(streams: str) -> None:
     """Where this changes on purpose, the ids need a new version."""
-    env = made(f"growenv/{streams}Digits-v0", tasks=3, budget=(0.2, 0.8), price=(0.1, 1.0))
+    env = made(f"growenv/{streams}Digits-v1", tasks=3, budget=(0.2, 0.8), price=(0.1, 1.0))
     assert begin(env, seed=0).infos["context_id"] == KNOWN[streams]
 
 

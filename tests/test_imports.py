@@ -44,7 +44,7 @@ print(sum(name.startswith("growenv/") for name in gymnasium.registry), growenv._
 def test_ids_are_there_after_gymnasium_imports_the_module_itself() -> None:
     code = """
 import gymnasium
-env = gymnasium.make("growenv:growenv/SplitDigits-v0", tasks=1, minibatches=1)
+env = gymnasium.make("growenv:growenv/SplitDigits-v1", tasks=1, minibatches=1)
 env.reset(seed=0)
 print(env.step(0)[2])
 """

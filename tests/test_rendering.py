@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from growenv.rendering import Frame, draw, text
+from tests.hardware.mosaic.test_floorplan import floorplan, random_floorplan
 
 NAN = float("nan")
 
@@ -33,6 +34,24 @@ def frame(**changes) -> Frame:
         "history": {"task 0": [0.5, 0.9, 0.96], "task 1": [NAN, NAN, 0.6], "mean": [0.1, 0.2, 0.3]},
     }
     return Frame(**{**parts, **changes})
+
+
+def placed(**changes) -> Frame:
+    """Three tasks on four tiles; the widths follow from the floorplan."""
+    plan = changes.pop("floorplan", floorplan())
+    generations = plan.hidden.sum(axis=0)
+    parts = {
+        "task": 1,
+        "tasks": len(generations),
+        "classes": ((0, 1),) * len(generations),
+        "widths": generations.sum(axis=0),
+        "max_hidden": (64,) * generations.shape[1],
+        "generations": generations,
+        "accuracies": [0.9] * len(generations),
+        "growth": [],
+        "floorplan": plan,
+    }
+    return frame(**{**parts, **changes})
 
 
 def has_colour(picture: np.ndarray, colour: str) -> bool:
@@ -105,6 +124,58 @@ def test_one_task_and_one_layer_are_drawn():
     assert "layer 0      8 [##..................] of 64 units, by task 8" in text(small)
 
 
+def test_a_floorplan_is_drawn_beside_the_rest():
+    picture = draw(placed(refused="router"))
+    assert picture.shape == (760, 1400, 3)
+    assert (picture[0] == 255).all() and (picture[-1] == 255).all() and (picture[:, -1] == 255).all()
+    assert has_colour(picture, "#45000F")  # a full router
+    assert has_colour(picture, "#B00020")
+    assert np.array_equal(picture, draw(placed(refused="router")))
+    assert not np.array_equal(picture, draw(placed(refused="router", floorplan=floorplan(fan_in=np.ones(4)))))
+
+
+@pytest.mark.parametrize(("rows", "columns", "tasks", "layers"), [(4, 4, 20, 5), (1, 1, 1, 1), (1, 6, 5, 2)])
+def test_floorplans_of_every_shape_are_drawn(rows, columns, tasks, layers):
+    plan = random_floorplan(0, rows, columns, 32, tasks, layers)
+    picture = draw(placed(floorplan=plan, task=0, max_hidden=(2048,) * layers))
+    assert picture.shape == (760, 1400, 3)
+    assert (picture[-1] == 255).all() and (picture[:, -1] == 255).all()
+
+
+def test_text_of_a_floorplan_has_costs_and_a_map_of_tiles():
+    lines = text(placed(refused="router")).splitlines()
+    at = lines.index("tiles    8/8 6/8")
+    assert lines[at - 1] == (
+        "fabric   22 of 32 slots in use, 2 reserved  "
+        "mean hops 1.62  memristors 15,320  energy 302.7 pJ  latency 1,200 ns"
+    )
+    assert lines[at + 1] == "         4/8 4/8"
+    assert lines[at + 2] == "refused  router"
+    assert "fabric" not in text(frame())
+
+
+def test_a_floorplan_may_have_room_for_more_tasks():
+    plan = floorplan(hidden=np.pad(floorplan().hidden, ((0, 0), (0, 2), (0, 0))), outputs=np.zeros((4, 5), np.int64))
+    generations = floorplan().hidden.sum(axis=0)
+    shorter = placed(floorplan=plan, tasks=3, classes=((0, 1),) * 3, generations=generations, accuracies=[0.9] * 3)
+    assert draw(shorter).shape == (760, 1400, 3)
+
+
+@pytest.mark.parametrize(
+    "generations",
+    [np.array([[7, 3], [2, 0], [0, 0]]), np.array([[7, 3], [2, 0], [0, 1], [0, 0]]), np.array([[4, 3], [2, 0]])],
+)
+def test_the_floorplan_of_another_network_is_refused(generations):
+    tasks = len(generations)
+    with pytest.raises(ValueError, match="take both at the same moment"):
+        placed(generations=generations, tasks=tasks, classes=((0, 1),) * tasks, accuracies=[0.9] * tasks)
+
+
+def test_the_floorplan_of_a_deeper_network_is_refused():
+    with pytest.raises(ValueError, match="take both at the same moment"):
+        frame(floorplan=random_floorplan(0, 2, 2, 8, 5, 3))
+
+
 def test_text_names_everything():
     lines = text(frame(refused="budget")).splitlines()
     assert lines[0] == "context 3fa9c2d1e0b47a55  task 2 of 0..4  14 of 30 decisions  price 0.12"
@@ -142,7 +213,10 @@ def test_drawing_never_imports_pyplot_and_importing_never_imports_matplotlib():
     code = (
         "import sys, growenv.rendering as r; assert 'matplotlib' not in sys.modules\n"
         "import numpy as np\n"
-        "r.draw(r.Frame('x', 0, 1, 0, 6, ((0, 1),), [8], [64], np.array([[8]]), [0.5], 0.1, 0.5, 0.1))\n"
+        "from tests.hardware.mosaic.test_floorplan import floorplan\n"
+        "plan = floorplan(); units = plan.hidden.sum(axis=0)\n"
+        "parts = ((0, 1),) * 3, units.sum(axis=0), [64, 64], units, [0.5] * 3, 0.1, 0.5, 0.1\n"
+        "r.draw(r.Frame('x', 0, 3, 0, 6, *parts, floorplan=plan))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

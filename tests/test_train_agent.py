@@ -68,7 +68,7 @@ def episodes(run: Path) -> list[tuple[str, ...]]:
 
 def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = start(tmp_path, "-n", "64", *SMALL)
-    assert run == tmp_path / "ppo" / "growenv-MixedDigits-v0_1"
+    assert run == tmp_path / "ppo" / "growenv-MixedDigits-v1_1"
     expected = {"checkpoint.pt", "command.txt", "config.json", "evaluations.npz", "monitor.csv", "versions.json"}
     assert expected | {"policy.json", "policy.pt"} <= {path.name for path in run.iterdir()}
     assert not [path for path in run.iterdir() if path.name.endswith((".tmp", ".new", ".zip", ".pkl"))]
@@ -313,7 +313,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ("words", "message"),
     [
         (["--algo", "pp"], "did you mean 'ppo'"),
-        (["--env", "growenv/MixedDigit-v0"], "did you mean 'growenv/MixedDigits-v0'"),
+        (["--env", "growenv/MixedDigit-v1"], "did you mean 'growenv/MixedDigits-v1'"),
         (["--env", "no_such_module:A/B-v0"], "cannot import 'no_such_module'"),
         (["--env", "broken_module:A/B-v0"], "RuntimeError: half done"),
         (["--env", "their_module:Their/Won-v3"], "did you mean 'Their/Own-v3'"),

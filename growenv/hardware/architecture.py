@@ -116,6 +116,23 @@ class Architecture:
         weights[:, -1] = (self.outputs * so_far[:, :, -1]).sum(axis=1)
         return weights
 
+    def connections_per_unit(self, generation: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Weights that one more unit in each hidden layer would add, its own and those of its readers, int64 [N, L].
+
+        Args:
+            generation: task during which it would grow, int64 [N].
+        """
+        when = np.arange(self.generations)[None, :]
+        older, newer = when <= generation[:, None], when >= generation[:, None]
+        if not self.directed:
+            older, newer = np.ones_like(older), np.ones_like(newer)
+        weights = np.empty((self.rows, self.layers), dtype=np.int64)
+        weights[:, 0] = self.inputs
+        weights[:, 1:] = (self.units[:, :, :-1] * older[:, :, None]).sum(axis=1)
+        weights[:, :-1] += (self.units[:, :, 1:] * newer[:, :, None]).sum(axis=1)
+        weights[:, -1] += (self.outputs * (when >= generation[:, None])).sum(axis=1)
+        return weights
+
     def biases(self) -> NDArray[np.int64]:
         """Biases of hidden units and heads, int64 [N]."""
         return np.asarray(self.units.sum(axis=(1, 2)) + self.outputs.sum(axis=1))

@@ -157,6 +157,17 @@ class StackedMLP:
             units = torch.bmm(units, weights, out=work["units"][layer]).clamp_(min=0.0)
         return torch.bmm(units, self.weights[-1] if head is None else head, out=work["logits"][0])
 
+    def activity(self, x: Tensor, weights: Tensor) -> list[Tensor]:
+        """How often every unit is above zero, for each hidden layer a tensor of shape (N, frozen + active).
+
+        Args:
+            x: inputs, shape (N, B, D + 1).
+            weights: weight of each sample, shape (N, B); they sum to 1 in a row.
+        """
+        self.forward(x)
+        units = self._work(x.shape[1])["units"]
+        return [torch.einsum("nbu,nb->nu", (layer > 0).to(weights.dtype), weights) for layer in units]
+
     def forward_frozen(self, x: Tensor, head: Tensor, sizes: Sequence[int], order: Tensor | None = None) -> Tensor:
         """Logits from the first frozen units alone, shape (N, B, C).
 

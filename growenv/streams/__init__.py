@@ -14,6 +14,7 @@ from growenv.streams.distributions import (
     split_of,
     stream_length,
 )
+from growenv.streams.pooling import pooled
 from growenv.streams.tasks import SPLITS, Context, Task
 from growenv.streams.transforms import Transform
 
@@ -32,6 +33,7 @@ __all__ = [
     "Transform",
     "draw_context",
     "load_dataset",
+    "pooled",
     "split_of",
     "stream_length",
 ]

@@ -85,7 +85,7 @@ def test_environment_is_the_runs_unless_another_is_asked_for() -> None:
     runs: dict[str, Any] = {"a": StubPolicy("a", config(tasks=4)), "b": StubPolicy("b", config(tasks=4))}
     assert environment_config(Args(), runs).tasks == 4
     assert environment_config(Args(env_kwargs=["tasks:3"]), runs).tasks == 3
-    assert environment_config(Args(env="growenv/SplitDigits-v0"), runs).streams == "split"
+    assert environment_config(Args(env="growenv/SplitDigits-v1"), runs).streams == "split"
     assert environment_config(Args(), {}).streams == "mixed"
     runs["b"] = StubPolicy("b", config(tasks=5))
     with pytest.raises(ValueError, match="trained in different environments"):
@@ -113,7 +113,7 @@ def test_bad_numbers_are_refused_at_once(options: dict[str, int]) -> None:
     [
         (["no/such/run"], "no/such/run"),
         (["--policies", "nevr"], "did you mean 'never'"),
-        (["--env", "growenv/MixdDigits-v0"], "did you mean 'growenv/MixedDigits-v0'"),
+        (["--env", "growenv/MixdDigits-v1"], "did you mean 'growenv/MixedDigits-v1'"),
     ],
 )
 def test_mistakes_end_with_one_line_and_code_2(words: list[str], message: str, tmp_path: Path) -> None:
