@@ -60,10 +60,11 @@ class ActionTable:
             ValueError: no action does that; the message lists those that exist.
         """
         if not 0 <= layer < self.layers or amount not in self.amounts or not 0 <= region < max(1, self.regions):
-            places = f", regions: 0..{self.regions - 1}" if self.regions else ""
+            places = f"regions: 0..{self.regions - 1}" if self.regions else "no regions"
+            where = f" in region {region}" if self.regions or region else ""
             raise ValueError(
-                f"no action grows layer {layer} by {amount} in region {region}; layers: 0..{self.layers - 1}, amounts: "
-                f"{self.amounts}{places}"
+                f"no action grows layer {layer} by {amount}{where}; layers: 0..{self.layers - 1}, amounts: "
+                f"{self.amounts}, {places}"
             )
         return 1 + (layer * len(self.amounts) + self.amounts.index(amount)) * max(1, self.regions) + region
 

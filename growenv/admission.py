@@ -18,6 +18,7 @@ from growenv.streams import Context
 from growenv.streams.distributions import OOD_BUDGET
 
 _ROUNDING = 1.0 + 1e-9
+_STATE = ("codes", "costs", "features", "figures")
 
 
 class Admission:
@@ -40,6 +41,7 @@ class Admission:
         costs: share of capacity that every action would use, (N, A).
         features: what an agent may know of hardware with places, (N, F); F is 0 without.
         feature_names: their names.
+        figures: what such hardware says of a stream's last network, by name, (N,) each; 0 while a stream runs.
     """
 
     def __init__(self, config: GrowthConfig, learner: Learner) -> None:
@@ -61,6 +63,8 @@ class Admission:
         self.codes = np.zeros((learner.rows, self.actions.size), dtype=np.int8)
         self.costs = np.zeros((learner.rows, self.actions.size))
         self.features = np.zeros((learner.rows, len(self.feature_names)))
+        names = self.placed.figure_names if self.placed else ()
+        self.figures = {name: np.zeros(learner.rows) for name in names}
 
     def _cut_regions(self) -> NDArray[np.bool_] | None:
         """Tiles of every region that an action can name, (R, T); None if actions name none."""
@@ -81,8 +85,7 @@ class Admission:
     def _check_lowest_budget(self) -> None:
         """Refuse a configuration whose initial network has no place, or would not fit into every budget."""
         config, learner = self.config, self.learner
-        start = largest(self.inputs, config.hidden, learner.tasks, learner.classes)
-        needed = float(self.meter.usage(start)[0])
+        needed = self._start_usage(np.full((1, learner.tasks), learner.classes, dtype=np.int64))
         lowest = config.budget[0] * (OOD_BUDGET if config.split == "ood" else 1.0)
         if needed > lowest * self.capacity * _ROUNDING:
             raise ValueError(
@@ -91,8 +94,6 @@ class Admission:
                 f"is {lowest * self.capacity:.6g}; raise budget={config.budget} or max_hidden={config.max_hidden}, or "
                 f"start with fewer neurons"
             )
-        if self.placed:  # so that hardware which is too small is refused before anything is trained
-            copy.deepcopy(self.placed).begin(np.ones(1, dtype=np.bool_), start)
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -120,21 +121,29 @@ class Admission:
                 )
 
     def _needed(self, context: Context) -> float:
-        """What the initial network of a context uses with full heads for the tasks to come, worked out once."""
+        """What the initial network of a context uses with full heads for the tasks to come."""
         learner = self.learner
         outputs = np.zeros((1, learner.tasks), dtype=np.int64)
         outputs[0, : len(context.tasks)] = learner.classes
         outputs[0, 0] = len(context.tasks[0].classes)
+        return self._start_usage(outputs)
+
+    def _start_usage(self, outputs: NDArray[np.int64]) -> float:
+        """What the initial network uses with such heads, (1, T), where it would stand; tried once on a copy."""
         if outputs.tobytes() not in self._needs:
-            units = np.zeros((1, learner.tasks, len(self.config.hidden)), dtype=np.int64)
+            units = np.zeros((1, self.learner.tasks, len(self.config.hidden)), dtype=np.int64)
             units[:, 0] = self.config.hidden
-            start = Architecture(self.inputs, units, outputs, learner.protection.directed)
-            self._needs[outputs.tobytes()] = float(self.meter.usage(start)[0])
+            start = Architecture(self.inputs, units, outputs, self.learner.protection.directed)
+            trial = copy.deepcopy(self.meter)
+            trial.begin(np.ones(1, dtype=np.bool_), start)
+            self._needs[outputs.tobytes()] = float(trial.usage(start)[0])
         return self._needs[outputs.tobytes()]
 
     def begin(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
         """Some rows start a stream with their initial networks; the meter hears of the heads to come as well."""
         self.meter.begin(rows, self.architecture(episodes, reserve=True))
+        for values in self.figures.values():
+            values[rows] = 0.0
 
     def begin_heads(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
         """Some rows have begun a new task, with a new head."""
@@ -194,15 +203,13 @@ class Admission:
         usage = [self.meter.usage(now.grown(layer, amount, task)) for layer, amount in asked]
         return np.stack(refused, axis=1), np.stack(usage, axis=1)
 
-    def figures(self, episodes: Episodes) -> dict[str, NDArray[np.float64]]:
-        """What hardware with places says of networks whose stream has ended, by name, (N,) each; 0 for others."""
-        if self.placed is None:
-            return {}
-        values = np.zeros((episodes.rows, len(self.placed.figure_names)))
-        if episodes.ended.any():
-            values = self.placed.figures(self.architecture(episodes), self.learner.activity())
-            values[~episodes.ended] = 0.0
-        return dict(zip(self.placed.figure_names, values.T, strict=True))
+    def finish(self, rows: NDArray[np.bool_], episodes: Episodes) -> None:
+        """Streams of some rows have just ended; their networks must still be those that ended them."""
+        if self.placed is None or not rows.any():
+            return
+        values = self.placed.figures(self.architecture(episodes), self.learner.activity())
+        for name, column in zip(self.placed.figure_names, values.T, strict=True):
+            self.figures[name][rows] = column[rows]
 
     def architecture(self, episodes: Episodes, reserve: bool = False) -> Architecture:
         """What a meter needs to know of the rows' networks.
@@ -220,11 +227,11 @@ class Admission:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that changes."""
-        own = {name: getattr(self, name).copy() for name in ("codes", "costs", "features")}
+        own = {name: copy.deepcopy(getattr(self, name)) for name in _STATE}
         return {"meter": self.meter.snapshot(), **own}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a state that `state` returned."""
         self.meter.restore(state["meter"])
-        for name in ("codes", "costs", "features"):
-            setattr(self, name, state[name].copy())
+        for name in _STATE:
+            setattr(self, name, copy.deepcopy(state[name]))

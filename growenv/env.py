@@ -23,6 +23,10 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     so can how familiar the task's inputs look; a good policy grows where a new task needs it, as far as the price
     allows.
 
+    The hardware is Mosaic unless `meter` says otherwise: a grid of tiles that hold neurons, in a mesh of routers
+    (``docs/mosaic.md``). All neurons of one request stand on one tile and never move. Connections within a tile are
+    cheap; between tiles every neuron needs a channel of each router on its way, and of the tiles that it reaches.
+
     ## Action space
     ``Discrete(1 + layers * len(amounts))``. With the defaults (two hidden layers, amounts 4 and 16):
 
@@ -32,9 +36,24 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     | 1, 2 | add 4, 16 neurons to hidden layer 0 |
     | 3, 4 | add 4, 16 neurons to hidden layer 1 |
 
-    An action is legal if the layer stays within `max_hidden` and the meter finds room for it within the budget. An
-    illegal action grows nothing and costs nothing extra; it sets ``info["invalid_action"]``, and ``info["refusal"]``
-    says why. The mask is in the observation, in ``info["action_mask"]`` and in `action_masks`.
+    The meter chooses the tile. With ``where="tile"`` the action names a region of tiles, and the meter chooses among
+    its tiles: ``Discrete(1 + layers * len(amounts) * R)``, regions innermost. `regions` cuts the grid into R regions,
+    numbered row by row from the north-west; a grid with fewer rows or columns is cut into single ones. The default
+    hardware has 3x3 tiles, hence R = 9:
+
+    | index | meaning |
+    | --- | --- |
+    | 0 | wait: keep training, always legal |
+    | 1 to 9, 10 to 18 | add 4, 16 neurons to hidden layer 0 in region 0 to 8 |
+    | 19 to 27, 28 to 36 | add 4, 16 neurons to hidden layer 1 in region 0 to 8 |
+
+    An action is legal if the layer stays within `max_hidden`, some tile has room for all its neurons and their
+    channels, and the grown network keeps the budget; all this with the full heads of all tasks to come, so that a
+    head always fits. An illegal action grows nothing and costs nothing extra; it sets ``info["invalid_action"]``, and
+    ``info["refusal"]`` says why: ``width`` (of the layer), ``slots`` (for neurons on a tile), ``fan-in`` (channels into
+    tiles), ``router`` (channels of routers), ``crossbar``, ``memristors``, ``energy``, ``latency`` (limits that a
+    `MosaicSpec` may set) or ``budget``. The mask is in the observation, in ``info["action_mask"]`` and in
+    `action_masks`.
 
     Under ``protection="freeze"`` a unit that grew in an earlier task is never changed again and reads nothing newer.
     So new units of hidden layer 0 serve the current task only once hidden layer 1 has grown in that task as well.
@@ -59,18 +78,26 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     | budget | budget, used: shares of what the largest network uses | [0, 1] |
     | | budget_left: share of the budget | [0, 1] |
     | | price: (log10(price) + 3) / 4 | [0, 1] |
-    | | cost of each growth action, share of the budget left | [0, 1] |
+    | | cost of each growth action, share of the budget left; 0 where no tile has room for it | [0, 1] |
     | task | task_progress, stream_progress: shares that are over | [0, 1] |
     | | tasks_left as x / (1 + x) | [0, 1] |
     | | classes: share of the data set's classes | [0, 1] |
     | | familiarity: correlation of the mean input with the likest earlier task's | [-1, 1] |
     | | first_task | 0 or 1 |
+    | hardware | free_slots: share of all tiles' slots, those held for heads to come not counting as free | [0, 1] |
+    | | free_fan_in: share of the channels into tiles | [0, 1] |
+    | | free_channels: share of the channels into routers | [0, 1] |
+    | | mean_hops: routers between the ends of a connection, share of the longest route's | [0, 1] |
     | action_mask | 1 for legal actions | 0 or 1 |
+
+    Only hardware with places, such as Mosaic, has the group hardware; meters that count have none.
 
     ## Reward
     Change of the mean validation accuracy over the stream's tasks (unseen tasks count 0), minus the price times the
-    share of capacity newly used. ``info`` holds the terms ``reward_accuracy``, ``reward_cost`` and ``reward_penalty``;
-    over an episode they sum to ``info["objective"]``.
+    share of capacity newly used. Capacity is what the largest network uses (`max_hidden`, all heads). On Mosaic the
+    share is the mean of two: that of the memristors, which are synapses and devices programmed in routers, and that of
+    the routing energy, which is the number of routers that one spike of every neuron crosses. ``info`` holds the terms
+    ``reward_accuracy``, ``reward_cost`` and ``reward_penalty``; over an episode they sum to ``info["objective"]``.
 
     ## Start and end
     The network starts with `hidden` units. The episode ends with ``terminated`` after the last decision of the last
@@ -84,13 +111,20 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     ``forgetting`` from the accuracy matrix on inner-test data (``acc`` is the inner-test accuracy), ``objective`` and
     ``growth_log`` (JSON: [decision, task, layer, neurons]).
 
+    Hardware with places adds at the end of a stream (0 before) ``memristors``, of these ``routing_devices`` in routers,
+    ``mean_hops`` of a connection, ``energy_pj`` and ``latency_ns`` of one inference, and ``tiles_in_use``. Inputs
+    and outputs count as one spike each, hidden neurons as often as they are active on the last task's validation
+    samples.
+
     ## Arguments
     The options of `GrowthConfig` by name, for example
     ``gymnasium.make("growenv/MixedDigits-v1", tasks=3, price=0.3)``, and ``render_mode`` (``"rgb_array"``, ``"ansi"``).
     ``reset(options=...)`` takes ``context`` (a `Context` or its JSON), ``split``, ``index`` and ``inner_seed``.
 
     ## Version history
-    * v0: first version.
+    * v1: networks stand on Mosaic by default, with the group hardware, more refusals and figures of the hardware;
+      actions may name regions; the ids for images of 28x28 pixels average them down to 14x14.
+    * v0: hardware counted parameters.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (declared so by Gymnasium)

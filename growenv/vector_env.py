@@ -274,7 +274,9 @@ class GrowthVectorEnv(VectorEnv):
         if finished.any():
             self._measure(finished)
         last = finished & (learner.task == episodes.lengths - 1)
-        episodes.ended |= last | (live & episodes.diverged)
+        ended = last | (live & episodes.diverged)
+        episodes.ended |= ended
+        self.admission.finish(ended, episodes)
         onwards = finished & ~last
         if onwards.any():
             learner.next_task(onwards)

@@ -68,7 +68,7 @@ def infos(
         **episodes.final_figures(),
         "objective": np.where(episodes.ended, reached, 0.0),
         "growth_log": np.array(logs, dtype=object),
-        **admission.figures(episodes),
+        **{name: values.copy() for name, values in admission.figures.items()},
     }
     return {**values, **{f"_{name}": np.ones(episodes.rows, dtype=np.bool_) for name in values}}
 

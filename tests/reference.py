@@ -161,6 +161,15 @@ class SlowRow:
         head = self.heads[task]
         return hidden[:, : head.shape[1]] @ head.T
 
+    def activity(self, samples: Tensor, task: int) -> list[Tensor]:
+        """How often every unit of every hidden layer is above zero."""
+        hidden, active = self.inputs(samples, task), []
+        for weight in self.weights:
+            units = torch.relu(hidden[:, : weight.shape[1]] @ weight.T)
+            active.append(torch.stack([(unit > 0).double().mean() for unit in units.T]))
+            hidden = torch.cat((hidden[:, :1], units), dim=1)
+        return active
+
     def labels(self, samples: Tensor, task: int) -> Tensor:
         classes = list(self.context.tasks[task].classes)
         return torch.tensor([classes.index(int(label)) for label in self.dataset.labels[samples]])

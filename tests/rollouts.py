@@ -70,9 +70,10 @@ WAIT = np.zeros(3, dtype=np.int64)
 
 
 def vector_of_three(mode: str | AutoresetMode = "SAME_STEP", **options: Any) -> GrowthVectorEnv:
-    """Three rows that have not begun."""
+    """Three rows that have not begun; growth is soon refused because of the width or of the budget."""
     rows = options.pop("rows", 3)
-    return GrowthVectorEnv(rows, autoreset_mode=mode, **{**SMALL, "max_hidden": (24, 24), **options})
+    sizes = {"max_hidden": (24, 24), "budget": (0.45, 0.9)}
+    return GrowthVectorEnv(rows, autoreset_mode=mode, **{**SMALL, **sizes, **options})
 
 
 def started(mode: str | AutoresetMode = "SAME_STEP", **options: Any) -> GrowthVectorEnv:

@@ -79,14 +79,21 @@ def test_bad_resets(reset: dict[str, Any], message: str) -> None:
         started().reset(**reset)
 
 
-def test_a_refused_reset_leaves_the_streams_as_they_were() -> None:
+@pytest.mark.parametrize(
+    ("meter", "message"),
+    [
+        ("parameters", r"needs 345 \(parameters\), but the budget of context .* is 26.6; raise"),
+        ("mosaic", r"needs 0\.\d+ \(share of the reference network\), but the budget of context .* is 0.01; raise"),
+    ],
+)
+def test_a_refused_reset_leaves_the_streams_as_they_were(meter: str, message: str) -> None:
     """Rows went on with networks that were larger than their budgets."""
-    env, undisturbed = started("DISABLED"), started("DISABLED")
+    env, undisturbed = (started("DISABLED", meter=meter) for _ in range(2))
     for each in (env, undisturbed):
         play(each, [np.array([1, 0, 3])])
     poor = [context(), context(budget=0.01), context()]
     for options in ({"contexts": poor}, {"contexts": poor, "reset_mask": np.array([False, True, False])}):
-        with pytest.raises(ValueError, match="needs 345 parameters, but the budget of context .* is 27; raise"):
+        with pytest.raises(ValueError, match=message):
             env.reset(options=options)
     assert env.contexts == undisturbed.contexts
     assert_same(play(env, [WAIT] * 3), play(undisturbed, [WAIT] * 3))

@@ -98,6 +98,52 @@ def test_training_equals_a_slow_reference(protection: str, optimizer: str, rate:
     assert ours.task.tolist() == [2, 1, 2]
 
 
+@pytest.mark.parametrize("protection", ["freeze", "finetune"])
+def test_activity_equals_a_slow_count_of_every_unit(protection: str) -> None:
+    """Over the validation samples of the current task, of which rows have different numbers; by generation."""
+    ours = learner(3, protection=protection, minibatches=5, validation_samples=300)
+    ours.begin(EVERYONE, CONTEXTS)
+    slow = [SlowRow(ours.config, DIGITS, each, freezes=protection == "freeze") for each in CONTEXTS]
+    for row, each in enumerate(slow):
+        each.adopt(ours.network, row, head=True)
+    for actions in SCRIPT:
+        follow(ours, slow, actions)
+        samples, _ = ours.data.minibatches(ours.task, ours.steps, 5, 16)
+        ours.train()
+        chosen, _, weights = ours.data.evaluation_set("validation", ours.task)
+        rates = ours.activity()
+        assert (rates.dtype, rates.shape) == (np.float64, ours.units.shape)
+        for row, each in enumerate(slow):
+            for number in range(5):
+                each.train(sample_index(samples[number, row]))
+            active = each.activity(sample_index(chosen[row][weights[row] > 0]), each.task)
+            for layer, units in enumerate(active):
+                until = np.cumsum(ours.units[row, :, layer])
+                for generation, (last, count) in enumerate(zip(until, ours.units[row, :, layer], strict=True)):
+                    expected = units[last - count : last].mean() if count else 0.0
+                    assert rates[row, generation, layer] == pytest.approx(float(expected), abs=1e-12)
+    assert len({int((row > 0).sum()) for row in weights}) > 1
+    assert (rates[ours.units > 0] > 0).any()
+    assert (ours.units[:, 1:] > 0).any()
+
+
+def test_measuring_activity_changes_nothing() -> None:
+    ours, twin = learner(3), learner(3)
+    for each in (ours, twin):
+        each.begin(EVERYONE, CONTEXTS)
+    ours.activity()
+    assert_same([vars(ours.train()), ours.validate()], [vars(twin.train()), twin.validate()])
+
+
+def test_units_that_nothing_excites_are_silent_and_biases_alone_make_others_fire_always() -> None:
+    ours = learner(2, hidden=(2, 1))
+    ours.begin(EVERYONE[:2], CONTEXTS[:2])
+    ours.network.buffers["weights"].zero_()
+    assert not ours.activity().any()
+    ours.network.weights[0][:, -1, 0] = 1.0  # the bias of the first of two units
+    np.testing.assert_array_equal(ours.activity()[:, 0], [[0.5, 0.0]] * 2)
+
+
 def test_float32_stays_near_float64() -> None:
     rough, exact = (learner(3, dtype=dtype, minibatches=8) for dtype in (torch.float32, torch.float64))
     for ours in (rough, exact):

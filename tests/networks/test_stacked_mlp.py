@@ -88,6 +88,30 @@ def test_forward_in_float32() -> None:
         torch.testing.assert_close(network.forward(x)[row], logits_of(row_of(network, row), x[row]))
 
 
+def test_activity_equals_a_count_in_every_row_alone() -> None:
+    network, x = built(), batch(size=50)
+    weights = torch.from_numpy(np.random.default_rng(3).random((ROWS, 50)))
+    weights /= weights.sum(dim=1, keepdim=True)
+    activity = network.activity(x, weights)
+    assert [tuple(each.shape) for each in activity] == [
+        (ROWS, network.layout.frozen[layer] + network.layout.active[layer]) for layer in range(2)
+    ]
+    for row in range(ROWS):
+        parts, ones = row_of(network, row), torch.ones((50, 1), dtype=x.dtype)
+        frozen = everything = x[row]
+        for layer, (old, new) in enumerate(zip(parts.frozen, parts.trained[:-1], strict=True)):
+            active = torch.relu(everything @ new)
+            frozen = torch.cat((ones, torch.relu(frozen @ old)), dim=1)
+            everything = torch.cat((frozen, active), dim=1)
+            fired = [sum(w for w, value in zip(weights[row], unit, strict=True) if value > 0) for unit in everything.T]
+            there = live(network, layer, row)
+            given = activity[layer][row]
+            torch.testing.assert_close(given[there], torch.tensor(fired, dtype=x.dtype), atol=1e-12, rtol=0)
+            assert given[there][0] == pytest.approx(1.0), "the constant unit"
+            given[there] = 0.0
+            assert not given.any(), "units that are not there"
+
+
 def test_backward_equals_autograd() -> None:
     network, x = built(), batch()
     labels = torch.from_numpy(np.random.default_rng(2).integers(0, CLASSES, (ROWS, x.shape[1])))

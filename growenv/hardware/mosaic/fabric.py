@@ -16,6 +16,7 @@ _STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 # Routes of fabrics with more tiles are worked out on demand: a table of all pairs would be large.
 _MOST_TILES_IN_TABLE = 64
+_MOST_MULTICASTS = 4096
 
 
 def hop_count(down: ArrayLike, right: ArrayLike) -> NDArray[np.int64]:
@@ -91,6 +92,7 @@ class Fabric:
         self.longest = int(hop_count(np.arange(rows)[:, None], np.arange(cols)).max())
         row, col = np.divmod(np.arange(self.tiles), cols)
         self.tile_cells = _fixed((2 * row + 1) * self.shape[1] + 2 * col + 1)
+        self._multicasts: dict[tuple[int, ...], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._lay_links()
         self._fit_ports()
 
@@ -125,6 +127,31 @@ class Fabric:
         """Routing cells between every two tiles, int16 [T, T]; symmetric, 0 on the diagonal."""
         row, col = np.divmod(np.arange(self.tiles), self.spec.cols)
         return _fixed(hop_count(row[:, None] - row, col[:, None] - col).astype(np.int16))
+
+    def multicast(self, targets: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The union of the routes from each tile to some tiles: routing cells and router outputs, int64 [T] each.
+
+        What several routes share counts once.
+        """
+        if targets not in self._multicasts:
+            cells, outputs = np.zeros((self.tiles, self.cells + 1), bool), np.zeros((self.tiles, self.links + 1), bool)
+            every = np.arange(self.tiles)
+            for target in targets:
+                links, crossed = self.routes(every, target)
+                cells[every[:, None], crossed] = True
+                outputs[every[:, None], links] = True
+            counts = cells[:, :-1].sum(axis=1), (outputs[:, :-1] & self.from_router).sum(axis=1)
+            if len(self._multicasts) >= _MOST_MULTICASTS:
+                self._multicasts.clear()
+            self._multicasts[targets] = counts
+        return self._multicasts[targets]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fabric:
+        """Nothing of a fabric changes, so a copy is the fabric itself."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fabric, (self.spec,)
 
     def routes(self, source: ArrayLike, target: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The routes from tiles to tiles under the one-turn rule.

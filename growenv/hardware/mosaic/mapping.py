@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from growenv.hardware.architecture import Architecture
 from growenv.hardware.mosaic.fabric import Fabric
-from growenv.hardware.mosaic.placement import PLENTY, Classes, Placement, Survey
+from growenv.hardware.mosaic.placement import PLENTY, Classes, Placement
 from growenv.hardware.mosaic.strategies import Strategy, head_tiles, input_tiles
+from growenv.hardware.mosaic.survey import Survey, survey
 
 Ints = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
@@ -65,7 +66,7 @@ class Mapping:
     def copy(self) -> Mapping:
         """The same networks once more, to try something."""
         twin = copy.copy(self)
-        twin.placement = copy.copy(self.placement)
+        twin.placement, twin._table = copy.copy(self.placement), {}
         twin.restore(self.snapshot())
         return twin
 
@@ -193,12 +194,15 @@ class Mapping:
         stale = row[~self._known[row] | (self.generation[row] != generation)]
         if not len(stale):
             return
+        later = np.arange(self.units.shape[1])[None, :, None] > generation[:, None, None]
+        if (self.units[row] * later).any():
+            raise ValueError("units can only grow in the newest generation, but later ones have units already")
         self.generation[row] = generation
         classes, layers = self.placement.classes, self.units.shape[2]
         row = np.repeat(stale, layers)
         klass = classes.hidden(np.tile(np.arange(layers), len(stale)), self.generation[row])
         tiles = self._shortlist(row, klass)
-        found = self.placement.survey(row, klass, tiles)
+        found = survey(self.placement, row, klass, tiles)
         values = {"tiles": tiles, **{field.name: getattr(found, field.name) for field in fields(Survey)}}
         if not self.limits:
             values["fan_in"] = values["router"] = np.full(tiles.shape, PLENTY)
@@ -255,12 +259,12 @@ class Mapping:
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that changes."""
-        own = {name: getattr(self, name).copy() for name in ("units", "outputs", "home")}
-        return {"placement": self.placement.snapshot(), **own}
+        networks = Architecture(self.inputs, self.units.copy(), self.outputs.copy(), self.placement.classes.directed)
+        return {"placement": self.placement.snapshot(), "networks": networks, "home": self.home.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state that `snapshot` returned."""
         self.placement.restore(state["placement"])
-        for name in ("units", "outputs", "home"):
-            setattr(self, name, state[name].copy())
+        networks: Architecture = state["networks"]
+        self.units, self.outputs, self.home = networks.units.copy(), networks.outputs.copy(), state["home"].copy()
         self._known = np.zeros(self.rows, dtype=np.bool_)

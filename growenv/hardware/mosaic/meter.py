@@ -70,6 +70,8 @@ class MosaicMeter:
         routers = self.fabric.edge_routers + self.fabric.corner_routers
         self._reference = (float(self.spec.provisioned_memristors()), float(self.spec.neurons * routers))
         self._mapping: Mapping | None = None
+        self._seen: tuple[Any, ...] = ()
+        self._features = np.zeros((0, len(self.feature_names)))
 
     # -- Meter -------------------------------------------------------------------------------------------------------
 
@@ -144,8 +146,11 @@ class MosaicMeter:
         self._reference, mapping = state
         if mapping is None:
             self._mapping = None
-        elif self._mapping is not None:
-            self._mapping.restore(mapping)
+            return
+        networks = mapping["networks"]
+        if self._mapping is None or not self._mapping.hosts(networks):
+            self._mapping = Mapping(self.fabric, self.strategy, networks)
+        self._mapping.restore(mapping)
 
     # -- PlacedMeter -------------------------------------------------------------------------------------------------
 
@@ -181,20 +186,26 @@ class MosaicMeter:
     def features(self, architecture: Architecture) -> Floats:
         """Free shares of slots, of tiles' input channels and of routers' channels, and mean hops, [N, 4]."""
         mapping = self._placed(architecture)
-        placement, slots = mapping.placement, self.spec.neurons
-        used = placement.load[:, :-1].astype(np.float64)
-        into_tile = self.fabric.into_tile
-        capacity = self.fabric.capacity
+        seen = (mapping.placement, mapping.placement.changes, architecture.outputs.tobytes())
+        if self._seen != seen:
+            self._seen, self._features = seen, self._work_out_features(mapping, architecture)
+        return np.array(self._features)
+
+    def _work_out_features(self, mapping: Mapping, architecture: Architecture) -> Floats:
+        placement, capacity, into_tile = mapping.placement, self.fabric.capacity, self.fabric.into_tile
+        used = placement.load[:, :-1]
+        fan_in = used[:, into_tile].sum(axis=1)
         hops = resources.mean_hops(placement, mapping.present(architecture))
-        return np.stack(
+        features: Floats = np.stack(
             [
-                1.0 - placement.counts.sum(axis=(1, 2)) / slots,
-                1.0 - used[:, into_tile].sum(axis=1) / capacity[into_tile].sum(),
-                1.0 - used[:, ~into_tile].sum(axis=1) / capacity[~into_tile].sum(),
+                1.0 - placement.counts.sum(axis=(1, 2)) / self.spec.neurons,
+                1.0 - fan_in / capacity[into_tile].sum(),
+                1.0 - (used.sum(axis=1) - fan_in) / capacity[~into_tile].sum(),
                 hops / self.fabric.longest,
             ],
             axis=1,
         )
+        return features
 
     def figures(self, architecture: Architecture, rates: Floats | None = None) -> Floats:
         """Memristors, of these in routers, mean hops of a synapse, pJ and ns per inference, tiles in use, [N, 6]."""

@@ -1,8 +1,11 @@
-"""Who stands where in N networks, which channels they own, and what more units would need.
+"""Who stands where in N networks, and which channels they own.
 
 Units of one class (inputs, one hidden layer and generation, or one head) on one tile are a **group**: they have the
 same readers, hence the same routes. A group owns one channel per unit on every link that the union of its routes
 crosses. So all that has to be kept for N networks is a table of groups.
+
+All groups of one layer on one tile are a **stand**. New readers hear all of them, and from a stand to a reader's tile
+leads one route. So for new readers it is enough to know how many units of a stand do not own each link yet.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ Mask = NDArray[np.bool_]
 
 PLENTY = np.int64(2**40)
 """More units than any fabric holds."""
-_STATE = ("counts", "group", "klass", "tile", "size", "links", "cells", "hops", "branches", "load", "reached")
+_GROUPS = ("klass", "tile", "size", "hops", "branches", "links", "cells")
+_STANDS = ("stand_layer", "stand_tile", "missing_links", "missing_cells")
+_STATE = ("counts", "reached", "load", "group", "stand", *_GROUPS, *_STANDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +37,14 @@ class Classes:
         generations: generations G, which is the number of tasks.
         directed: whether hidden units read only generations up to their own, see `Architecture.directed`.
         reads: reads[c, d] says that class d reads class c, bool [C, C].
+        level: 0 for inputs, 1 + l for hidden layer l, 1 + L for heads; int64 [C].
     """
 
     layers: int
     generations: int
     directed: bool
     reads: Mask = field(init=False)
+    level: Ints = field(init=False)
 
     def __post_init__(self) -> None:
         generation = np.arange(self.generations)
@@ -49,6 +56,7 @@ class Classes:
             reads[block] = older if self.directed else True
         reads[np.ix_(self.hidden(self.layers - 1, generation), self.head(generation))] = older
         object.__setattr__(self, "reads", reads)
+        object.__setattr__(self, "level", -(-np.arange(self.count) // self.generations))
 
     @property
     def count(self) -> int:
@@ -62,31 +70,6 @@ class Classes:
     def head(self, generation: Any) -> Any:
         """Class of the outputs of a head."""
         return 1 + self.layers * self.generations + generation
-
-
-@dataclass(frozen=True, eq=False)
-class Survey:
-    """What more units of one class would need on each of M tiles, every array of shape (n, M).
-
-    Attributes:
-        slots: units for which the tile has free slots.
-        fan_in: units that the input ports of all tiles concerned can take; negative where not even the routes to
-            the tile fit.
-        router: the same for the ports of routers.
-        crossbar: the same for the longest crossbar that is allowed.
-        hops_in, branches_in: routing cells and programmed routing devices that routes from sources to the tile add,
-            whatever the number of new units.
-        hops_each, branches_each: those that every new unit's own routes add.
-    """
-
-    slots: Ints
-    fan_in: Ints
-    router: Ints
-    crossbar: Ints
-    hops_in: Ints
-    branches_in: Ints
-    hops_each: Ints
-    branches_each: Ints
 
 
 class Placement:
@@ -107,6 +90,11 @@ class Placement:
         cells: routing cells that they cross, (N, K, Z + 1); padding is True.
         hops: number of these routing cells, (N, K).
         branches: router outputs among these links, which is a unit's number of routing devices, (N, K).
+        stand: number of the stand of a level on a tile, (N, L + 1, T), -1 where there is none.
+        stand_layer, stand_tile: level (-1: no such stand) and tile of each stand, (N, S).
+        changes: how often anything has changed, for those who keep what they worked out.
+        missing_links, missing_cells: units of each stand that do not own a link or cross a routing cell, (N, S, Q + 1)
+            and (N, S, Z + 1).
     """
 
     def __init__(self, fabric: Fabric, classes: Classes, rows: int) -> None:
@@ -121,21 +109,27 @@ class Placement:
         self.links = np.zeros((rows, groups, fabric.links + 1), dtype=np.bool_)
         self.cells = np.zeros((rows, groups, fabric.cells + 1), dtype=np.bool_)
         self.links[:, :, -1] = self.cells[:, :, -1] = True
-        self._channels = np.append(fabric.capacity.astype(np.int64), PLENTY)
-        self._into_tile = np.append(fabric.into_tile, False)
-        self._from_router = np.append(fabric.from_router, False)
+        self.stand = np.full((rows, classes.layers + 1, tiles), -1, dtype=np.int64)
+        self.stand_layer = np.full((rows, groups), -1, dtype=np.int64)
+        self.stand_tile = np.zeros((rows, groups), dtype=np.int64)
+        self.missing_links = np.zeros((rows, groups, fabric.links + 1), dtype=np.int64)
+        self.missing_cells = np.zeros((rows, groups, fabric.cells + 1), dtype=np.int64)
+        self.changes = 0
+        self._scratch = np.zeros(0, dtype=np.int64)
+        self.channels = np.append(fabric.capacity.astype(np.int64), PLENTY)
+        self.into_tile = np.append(fabric.into_tile, False)
+        self.from_router = np.append(fabric.from_router, False)
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
     def clear(self, rows: Mask) -> None:
         """Remove everything from some rows, (N,)."""
+        self.changes += 1
         self.counts[rows], self.reached[rows], self.load[rows] = 0, False, 0
-        self.group[rows], self.klass[rows] = -1, -1
-        for table in (self.tile, self.size, self.hops, self.branches):
-            table[rows] = 0
-        for flags in (self.links, self.cells):
-            flags[rows] = False
-            flags[rows, :, -1] = True
+        self.group[rows], self.klass[rows], self.stand[rows], self.stand_layer[rows] = -1, -1, -1, -1
+        for name in (*_GROUPS[1:], *_STANDS[1:]):
+            getattr(self, name)[rows] = 0
+        self.links[rows, :, -1] = self.cells[rows, :, -1] = True
 
     def place(self, row: Ints, klass: Ints, tile: Ints, amount: Ints) -> None:
         """Put units of a class on a tile, in several rows at once; limits are not checked.
@@ -146,8 +140,9 @@ class Placement:
             tile: where they stand, (n,).
             amount: how many they are, (n,), at least 1.
         """
+        self.changes += 1
         self.counts[row, klass, tile] += amount
-        source = self._sources(row, klass) & ~self._arrived(row, tile)
+        source = self.sources(row, klass) & ~self._arrived(row, tile)
         at, group = np.nonzero(source)
         self._extend(row[at], group, tile[at])
         self.reached[row, :, tile] |= self.classes.reads[:, klass].T
@@ -160,41 +155,61 @@ class Placement:
         at, target = np.nonzero(self.reached[row, klass] & fresh[:, None])
         self._extend(row[at], group[at], target)
         self.size[row, group] += amount
-        self.load[row] += amount[:, None] * self.links[row, group]
+        more = amount[:, None]
+        self.load[row] += more * self.links[row, group]
+        stand = self.stand[row, self.classes.level[klass], tile]
+        self.missing_links[row, stand] += more * ~self.links[row, group]
+        self.missing_cells[row, stand] += more * ~self.cells[row, group]
 
     def resize_head(self, row: Ints, klass: Ints, tile: Ints, outputs: Ints) -> None:
         """A head has another number of outputs than slots were held for; nothing reads it, so no channel changes."""
+        self.changes += 1
         self.counts[row, klass, tile] = outputs
 
     def _own_group(self, row: Ints, klass: Ints, tile: Ints) -> tuple[Ints, Mask]:
-        """Number of each one's group, and which groups are new."""
+        """Number of each one's group, and which groups are new; a new group may need a stand."""
         fresh = self.group[row, klass, tile] < 0
-        new = np.asarray((self.klass[row] >= 0).sum(axis=1))
-        if fresh.any() and new[fresh].max() >= self.klass.shape[1]:
-            self._more_groups()
-        group = np.where(fresh, new, self.group[row, klass, tile])
-        self.group[row, klass, tile] = group
+        group = np.where(fresh, (self.klass[row] >= 0).sum(axis=1), self.group[row, klass, tile])
+        level = self.classes.level[klass]
+        stand = np.where(
+            self.stand[row, level, tile] < 0, (self.stand_layer[row] >= 0).sum(axis=1), self.stand[row, level, tile]
+        )
+        self._make_room(_GROUPS, group)
+        self._make_room(_STANDS, stand)
+        self.group[row, klass, tile], self.stand[row, level, tile] = group, stand
         self.klass[row, group], self.tile[row, group] = klass, tile
+        self.stand_layer[row, stand], self.stand_tile[row, stand] = level, tile
         return group, fresh
 
-    def _more_groups(self) -> None:
-        """Room for twice as many groups in every row."""
-        for name in ("klass", "tile", "size", "hops", "branches", "links", "cells"):
-            table = getattr(self, name)
-            more = np.full_like(table, -1) if name == "klass" else np.zeros_like(table)
-            if name in ("links", "cells"):
-                more[:, :, -1] = True
-            setattr(self, name, np.concatenate([table, more], axis=1))
+    def _make_room(self, tables: tuple[str, ...], number: Ints) -> None:
+        """Double the tables of groups or of stands if a number lies beyond them; the first one says which are used."""
+        if len(number) and number.max() >= getattr(self, tables[0]).shape[1]:
+            for name in tables:
+                table = getattr(self, name)
+                more = np.full_like(table, -1 if name == tables[0] else 0)
+                if name in ("links", "cells"):
+                    more[:, :, -1] = True
+                setattr(self, name, np.concatenate([table, more], axis=1))
 
     def _extend(self, row: Ints, group: Ints, target: Ints) -> None:
         """Lead routes of groups to further tiles. Groups that occur more than once must be empty yet."""
         links, cells = self.fabric.routes(self.tile[row, group], target)
-        before = self.links[row, group]
-        self.links[row[:, None], group[:, None], links] = True
-        self.cells[row[:, None], group[:, None], cells] = True
-        after = self.links[row, group]
-        np.add.at(self.load, row, (after & ~before) * self.size[row, group][:, None])
-        self.branches[row, group] = (after & self._from_router).sum(axis=1)
+        stand = self.stand[row, self.classes.level[self.klass[row, group]], self.tile[row, group]]
+        size, number = self.size[row, group][:, None], row * self.klass.shape[1] + group
+        post = row * self.stand_layer.shape[1] + stand
+        for owned, crossed, missing in (
+            (self.links, links, self.missing_links),
+            (self.cells, cells, self.missing_cells),
+        ):
+            width = owned.shape[2]
+            at = (number * width)[:, None] + crossed
+            fresh = np.where(owned.reshape(-1)[at], 0, size).ravel()
+            owned.reshape(-1)[at] = True
+            # np.add.at is several times faster along one axis.
+            np.subtract.at(missing.reshape(-1), ((post * width)[:, None] + crossed).ravel(), fresh)
+            if owned is self.links:
+                np.add.at(self.load.reshape(-1), ((row * width)[:, None] + crossed).ravel(), fresh)
+        self.branches[row, group] = (self.links[row, group] & self.from_router).sum(axis=1)
         self.hops[row, group] = self.cells[row, group, :-1].sum(axis=1)
 
     # -- asking ------------------------------------------------------------------------------------------------------
@@ -206,34 +221,14 @@ class Placement:
     def violations(self) -> tuple[Ints, Ints, Ints]:
         """Tiles with too many units, and links into tiles and into routers with too many channels, three of (N,)."""
         full = (self.occupied() > self.fabric.spec.neurons_per_tile).sum(axis=1)
-        over = self.load > self._channels
-        return full, (over & self._into_tile).sum(axis=1), (over & ~self._into_tile).sum(axis=1)
+        over = self.load > self.channels
+        return full, (over & self.into_tile).sum(axis=1), (over & ~self.into_tile).sum(axis=1)
 
     def arrivals(self) -> Ints:
         """Crossbar rows in use on each tile: units of all classes that are read there, (N, T)."""
         return np.asarray((self.reached * self.counts.sum(axis=2)[:, :, None]).sum(axis=1))
 
-    def survey(self, row: Ints, klass: Ints, tiles: Ints) -> Survey:
-        """What more units of one class would need on some tiles; changes nothing.
-
-        Args:
-            row: rows, (n,); they may repeat.
-            klass: class of the new units, (n,).
-            tiles: tiles to look at, (n, M).
-        """
-        spec = self.fabric.spec
-        extra = _Extra(self, row, tiles)
-        hops_in, branches_in = extra.lead_in(self._sources(row, klass))
-        hops_each, branches_each = extra.lead_out(self.reached[row, klass])
-        slots = spec.neurons_per_tile - self.occupied()[row[:, None], tiles]
-        crossbar = np.full(tiles.shape, PLENTY)
-        if spec.max_crossbar_side is not None:
-            crossbar = self._crossbar_room(row, klass, tiles, spec.max_crossbar_side)
-        return Survey(
-            slots, extra.fan_in, extra.router, crossbar, hops_in, branches_in, hops_each, branches_each
-        )  # fmt: skip
-
-    def _sources(self, row: Ints, klass: Ints) -> Mask:
+    def sources(self, row: Ints, klass: Ints) -> Mask:
         """Groups whose class is read by another class, (n, K)."""
         given = self.klass[row]
         return np.asarray((given >= 0) & self.classes.reads[given, klass[:, None]])
@@ -242,17 +237,11 @@ class Placement:
         """Groups whose class is read on a tile already, (n, K)."""
         return np.asarray(self.reached[row[:, None], self.klass[row], tile[:, None]])
 
-    def _crossbar_room(self, row: Ints, klass: Ints, tiles: Ints, side: int) -> Ints:
-        """Units that may be added before a crossbar has more rows in use than `side`, (n, M)."""
-        at = row[:, None]
-        arrivals, total = self.arrivals(), self.counts.sum(axis=2)
-        read = self.classes.reads[:, klass].T[:, None, :]
-        new = read & ~self.reached[at, :, tiles]
-        room = side - arrivals[at, tiles] - (new * total[row][:, None, :]).sum(axis=2)
-        own = self.reached[row, klass]
-        readers = np.where(own, side - arrivals[row], PLENTY).min(axis=1)
-        here = np.where(self.reached[at, klass[:, None], tiles] | (room < 0), room, PLENTY)
-        return np.asarray(np.minimum(here, readers[:, None]))
+    def scratch(self, size: int) -> Ints:
+        """A buffer of zeros to work in; whoever writes into it must set it to zero again. Fresh ones are slow."""
+        if len(self._scratch) < size:
+            self._scratch = np.zeros(size, dtype=np.int64)
+        return self._scratch
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -262,65 +251,6 @@ class Placement:
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Go back to a state that `snapshot` returned."""
+        self.changes += 1
         for name, value in state.items():
             setattr(self, name, value.copy())
-
-
-class _Extra:
-    """Channels that new units on each of n x M places would take, and how much room they leave."""
-
-    def __init__(self, placement: Placement, row: Ints, tiles: Ints) -> None:
-        self.placement, self.fabric, self.row, self.tiles = placement, placement.fabric, row, tiles
-        self.places = tiles.size
-        self.width = self.fabric.links + 1
-        self.taken = np.zeros(self.places * self.width, dtype=np.int64)
-        self.fan_in, self.router = np.full((2, *tiles.shape), PLENTY)
-
-    def lead_in(self, source: Mask) -> tuple[Ints, Ints]:
-        """Routes from source groups, (n, K), to the places: routing cells and devices that they add, two of (n, M)."""
-        placement, row, tiles = self.placement, self.row, self.tiles
-        known = placement.reached[row[:, None, None], placement.klass[row][:, None, :], tiles[:, :, None]]
-        at, where, group = np.nonzero(source[:, None, :] & ~known)
-        mine = row[at]
-        links, cells = self.fabric.routes(placement.tile[mine, group], tiles[at, where])
-        fresh = ~placement.links[mine[:, None], group[:, None], links]
-        size = placement.size[mine, group]
-        place = at * tiles.shape[1] + where
-        flat = place[:, None] * self.width + links
-        np.add.at(self.taken, flat, fresh * size[:, None])
-        # A route that is there already takes nothing, so its links cannot refuse the newcomers.
-        self._keep_room(place, flat, np.where(fresh, links, self.width - 1), mine, needs=0)
-        new_cells = ~placement.cells[mine[:, None], group[:, None], cells]
-        outputs = fresh & placement._from_router[links]
-        return self._sum(place, size * new_cells.sum(axis=1)), self._sum(place, size * outputs.sum(axis=1))
-
-    def lead_out(self, readers: Mask) -> tuple[Ints, Ints]:
-        """Routes from the places to the readers' tiles, (n, T): cells and devices of each new unit, two of (n, M)."""
-        at, target = np.nonzero(readers)
-        count = self.tiles.shape[1]
-        links, cells = self.fabric.routes(self.tiles[at], target[:, None])
-        place = (at[:, None] * count + np.arange(count)).ravel()
-        links, cells = links.reshape(len(place), -1), cells.reshape(len(place), -1)
-        flat = place[:, None] * self.width + links
-        self._keep_room(place, flat, links, np.repeat(self.row[at], count), needs=1)
-        crossed = np.zeros((self.places, self.fabric.cells + 1), dtype=np.bool_)
-        crossed[place[:, None], cells] = True
-        owned = np.zeros((self.places, self.width), dtype=np.bool_)
-        owned[place[:, None], links] = True
-        owned &= self.placement._from_router
-        shape = self.tiles.shape
-        return crossed[:, :-1].sum(axis=1).reshape(shape), owned.sum(axis=1).reshape(shape)
-
-    def _keep_room(self, place: Ints, flat: Ints, links: Ints, row: Ints, needs: int) -> None:
-        """Lower the room of places to what some links leave: units if each needs a channel, else only whether."""
-        channels = self.placement._channels
-        room = channels[links] - self.placement.load[row[:, None], links] - self.taken[flat]
-        if needs == 0:
-            room = np.where(room < 0, room, PLENTY)
-        into_tile = self.placement._into_tile[links]
-        for most, chosen in ((self.fan_in, into_tile), (self.router, ~into_tile)):
-            least = np.where(chosen, room, PLENTY).min(axis=1, initial=PLENTY)
-            np.minimum.at(most.reshape(-1), place, least)
-
-    def _sum(self, place: Ints, values: Ints) -> Ints:
-        return np.bincount(place, values, self.places).astype(np.int64).reshape(self.tiles.shape)

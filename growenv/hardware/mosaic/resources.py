@@ -38,21 +38,23 @@ def routing_events(placement: Placement, rates: Floats | None = None) -> Floats:
 
 def hop_histogram(placement: Placement, counts: Ints) -> Ints:
     """Synapses by the number of routing cells between their ends, (N, longest + 1)."""
-    at = np.arange(placement.rows)[:, None]
-    readers = np.einsum("cd,ndt->nct", placement.classes.reads.astype(np.int64), counts)
-    pairs = placement.size[:, :, None] * readers[at, placement.klass]
-    hops = placement.fabric.hops[placement.tile]
     length = placement.fabric.longest + 1
-    bins = at[:, :, None] * length + hops
-    histogram = np.bincount(bins.ravel(), pairs.ravel(), placement.rows * length)
+    bins = np.arange(placement.rows)[:, None, None] * length + placement.fabric.hops[placement.tile]
+    histogram = np.bincount(bins.ravel(), _synapses(placement, counts).ravel(), placement.rows * length)
     return np.rint(histogram).astype(np.int64).reshape(placement.rows, length)
 
 
 def mean_hops(placement: Placement, counts: Ints) -> Floats:
     """Mean number of routing cells of a synapse, (N,); 0 without synapses."""
-    histogram = hop_histogram(placement, counts)
-    total = histogram @ np.arange(histogram.shape[1])
-    return np.asarray(total / np.maximum(histogram.sum(axis=1), 1))
+    synapses = _synapses(placement, counts)
+    total = (synapses * placement.fabric.hops[placement.tile]).sum(axis=(1, 2))
+    return np.asarray(total / np.maximum(synapses.sum(axis=(1, 2)), 1))
+
+
+def _synapses(placement: Placement, counts: Ints) -> Floats:
+    """Synapses from each group to each tile, whole numbers, (N, K, T)."""
+    readers = placement.classes.reads.astype(np.float64) @ counts.astype(np.float64)
+    return np.asarray(placement.size[:, :, None] * readers[np.arange(placement.rows)[:, None], placement.klass])
 
 
 def row_cells(placement: Placement, counts: Ints, rates: Floats | None = None) -> Floats:
