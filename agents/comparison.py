@@ -14,13 +14,14 @@ from agents.evaluation import (
     ROWS,
     EpisodeRecord,
     MakeEnv,
+    action_table,
     evaluation_contexts,
     make_vector_env,
     play,
     play_together,
 )
 from agents.families import gate_family
-from agents.policy import POLICIES, PolicyFactory, PolicySpec
+from agents.policy import POLICIES, PolicyFactory, PolicySpec, without_regions
 from agents.search import EPISODES, SearchResult, best_fixed_schedule, tune
 from growenv.actions import ActionTable
 from growenv.config import GrowthConfig
@@ -179,7 +180,7 @@ def _search(
 
 
 def action_rates(records: Sequence[EpisodeRecord], config: GrowthConfig) -> NDArray[np.float64]:
-    """Share of each action among all decisions of the episodes, shape (A,)."""
+    """Share of each (layer, amount) and of waiting among all decisions of the episodes, in the order of actions."""
     size = ActionTable(len(config.hidden), config.amounts).size
-    taken = np.concatenate([record.actions for record in records])
+    taken = without_regions(np.concatenate([record.actions for record in records]), action_table(config))
     return np.bincount(taken, minlength=size) / len(taken)

@@ -7,14 +7,14 @@ more than one candidate on eight hundred.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Composite, Interface, PolicyFactory
-from growenv.actions import WAIT
+from growenv.actions import WAIT, ActionTable
 from growenv.config import GrowthConfig
 from growenv.randomness import bits
 from growenv.streams.distributions import draw_context
@@ -50,6 +50,7 @@ class EpisodeRecord:
         invalid: illegal actions.
         diverged: whether the training diverged.
         actions: the action of each decision.
+        hardware: figures of hardware with places at the end, by name; none without places.
     """
 
     policy: str
@@ -69,11 +70,12 @@ class EpisodeRecord:
     invalid: int
     diverged: bool
     actions: tuple[int, ...]
+    hardware: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
-        return data | {"context": dict(self.context), "actions": list(self.actions)}
+        return data | {"context": dict(self.context), "actions": list(self.actions), "hardware": dict(self.hardware)}
 
 
 def evaluation_contexts(config: GrowthConfig, split: str, count: int, inner_seeds: int = 1) -> list[Context]:
@@ -106,6 +108,16 @@ def make_vector_env(config: GrowthConfig, rows: int) -> Any:
     from growenv.vector_env import GrowthVectorEnv
 
     return GrowthVectorEnv(rows, config, autoreset_mode="DISABLED")
+
+
+def action_table(config: GrowthConfig) -> ActionTable:
+    """The actions of an environment."""
+    if config.where == "auto":
+        return ActionTable(len(config.hidden), config.amounts)
+    env = make_vector_env(config, 1)  # how many regions there are depends on its hardware
+    env.close()
+    table: ActionTable = env.actions
+    return table
 
 
 def play(
@@ -180,7 +192,7 @@ def _play_batch(
     observations, infos = env.reset(options={"contexts": contexts})
     policy = _composite(env, entries, padded, max(len(context.tasks) for context in contexts))
     policy.reset(np.ones(len(padded), dtype=bool))
-    tally = _Tally(len(padded))
+    tally = _Tally(len(padded), getattr(env, "figure_names", ()))
     while not tally.done.all():
         masks = np.asarray(env.action_masks(), dtype=bool)
         actions = policy.act(observations, masks)
@@ -209,7 +221,8 @@ def _composite(
 class _Tally:
     """What has happened so far in each row of a batch."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, figures: Sequence[str] = ()) -> None:
+        self.figures = tuple(figures)
         self.done = np.zeros(rows, dtype=bool)
         self.return_ = np.zeros(rows)
         self.invalid = np.zeros(rows, dtype=np.int64)
@@ -230,7 +243,7 @@ class _Tally:
         self.grown += going & ~invalid & (actions != WAIT)
         self.actions.append(actions.copy())
         for row in np.flatnonzero(going & ended):
-            self.final[row] = {name: infos[name][row] for name in _FINAL}
+            self.final[row] = {name: infos[name][row] for name in (*_FINAL, *self.figures)}
         self.done |= ended
 
     def record(self, row: int, policy: str, context: Context) -> EpisodeRecord:
@@ -254,6 +267,7 @@ class _Tally:
             invalid=int(self.invalid[row]),
             diverged=bool(final["diverged"]),
             actions=tuple(int(step[row]) for step in self.actions[: self.length[row]]),
+            hardware={name: float(final[name]) for name in self.figures},
         )
 
 

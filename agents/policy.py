@@ -138,17 +138,20 @@ class PolicySpec:
         return json.dumps([self.policy, dict(self.options)], sort_keys=True)
 
     def __call__(self, interface: Interface) -> Policy:
-        """Build the policy.
+        """Build the policy; where actions name regions of tiles, it grows in the cheapest one.
 
         Raises:
             ValueError: no such policy, or it does not take these options.
         """
-        try:
-            policy = POLICIES.make(self.policy, interface, **self.options)
-        except TypeError as error:
-            raise ValueError(f"policy {self.policy!r} cannot be built from {dict(self.options)}: {error}") from error
+        policy = CheapestRegion(self._build, interface) if interface.actions.regions else self._build(interface)
         policy.name = self.name
         return policy
+
+    def _build(self, interface: Interface) -> Policy:
+        try:
+            return POLICIES.make(self.policy, interface, **self.options)
+        except TypeError as error:
+            raise ValueError(f"policy {self.policy!r} cannot be built from {dict(self.options)}: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; `from_json` reads them back."""
@@ -200,3 +203,44 @@ class Composite:
         for policy, own in self.parts:
             actions[own] = policy.act({group: values[own] for group, values in observations.items()}, masks[own])
         return actions
+
+
+class CheapestRegion:
+    """Plays a policy that knows no regions in an environment whose actions name one: greedy placement.
+
+    The policy sees one action for each (layer, amount), legal if it is legal in any region. What it chooses happens in
+    the legal region where it costs least now, as the observation shows; among equals in the first one.
+
+    Args:
+        build: builds the policy.
+        interface: the environment's interface, whose actions name regions.
+    """
+
+    def __init__(self, build: Callable[[Interface], Policy], interface: Interface) -> None:
+        self.interface = interface
+        self.regions = interface.actions.regions
+        self.actions = ActionTable(interface.actions.layers, interface.actions.amounts)
+        self.policy = build(replace(interface, actions=self.actions))
+        self.name = self.policy.name
+
+    def reset(self, rows: Mask) -> None:
+        """Reset the policy."""
+        self.policy.reset(rows)
+
+    def act(self, observations: Observations, masks: Mask) -> Actions:
+        """The policy's choice, each in its cheapest region."""
+        legal = masks[:, 1:].reshape(len(masks), -1, self.regions)
+        wanted = self.policy.act(observations, np.concatenate([masks[:, :1], legal.any(axis=2)], axis=1))
+        row, request = np.arange(len(masks)), np.maximum(wanted - 1, 0)
+        costs = np.where(legal, self._costs(observations).reshape(legal.shape), np.inf)[row, request]
+        return np.where(wanted == WAIT, WAIT, 1 + request * self.regions + costs.argmin(axis=1)).astype(np.int64)
+
+    def _costs(self, observations: Observations) -> NDArray[np.float64]:
+        """What every growth action would cost, shape (N, A - 1)."""
+        names = (f"cost of {name}" for name in self.interface.actions.names[1:])
+        return np.stack([self.interface.feature(observations, name) for name in names], axis=1).astype(np.float64)
+
+
+def without_regions(taken: NDArray[np.int64], actions: ActionTable) -> NDArray[np.int64]:
+    """Action indices as if no action named a region; they stay what they are where none does."""
+    return np.where(taken == WAIT, WAIT, 1 + (taken - 1) // max(1, actions.regions))

@@ -214,5 +214,6 @@ def _write_episodes(comparison: Comparison, path: Path) -> None:
             for record in records:
                 data = record.to_json()
                 writer.writerow(
-                    json.dumps(data[name]) if name in ("context", "actions") else data[name] for name in names
+                    json.dumps(data[name]) if name in ("context", "actions", "hardware") else data[name]
+                    for name in names
                 )

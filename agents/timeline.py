@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from agents.comparison import BEST_FIXED, Comparison
-from agents.evaluation import EpisodeRecord
+from agents.evaluation import EpisodeRecord, action_table
 from growenv.actions import ActionTable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def draw_timeline(comparison: Comparison, lines: Sequence[Row], path: Path) -> N
         path: file to write.
     """
     config = comparison.config
-    actions = ActionTable(len(config.hidden), tuple(config.amounts))
+    actions = action_table(config)
     growth = [growth_per_decision(comparison.records[line.policy], actions) for line in lines]
     top = max(1e-9, max(float(strip.max()) for strip in growth))
     figure = Figure(figsize=(11.0, 1.4 + 0.55 * len(lines)), layout="constrained")

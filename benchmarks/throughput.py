@@ -37,7 +37,13 @@ from growenv.networks import Layout
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "digits": {},
-    "mnist": {"dataset": "mnist", "max_hidden": (256, 256), "amounts": (16, 64), "hidden": (32, 32)},
+    "mnist": {
+        "dataset": "mnist",
+        "max_hidden": (256, 256),
+        "amounts": (16, 64),
+        "hidden": (32, 32),
+        "meter": "parameters",  # no tile hears 784 inputs
+    },
 }
 SCHEDULE = (1, 3)
 """At the start of each task: the smaller amount to layer 0, then to layer 1."""

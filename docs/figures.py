@@ -1,9 +1,9 @@
-"""Writes the measured figures into README.md and docs/architecture.md, from the results files.
+"""Writes the measured figures into README.md and the pages of docs, from the results files.
 
     python docs/figures.py            rewrite the marked blocks
     python docs/figures.py --check    fail if a block differs from its results file
 
-The results come from `evaluate.py` (docs/results) and `benchmarks/throughput.py` (benchmarks/results).
+The results come from `evaluate.py` and `experiments/` (docs/results), and from `benchmarks/` (benchmarks/results).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 STUDIES = {"study": "mixed-digits", "ood": "mixed-digits-ood"}
 """Folder in docs/results of each study."""
 THROUGHPUT = ROOT / "benchmarks" / "results" / "throughput.json"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md")
+METERING = ROOT / "benchmarks" / "results" / "metering.json"
+REFUSALS = ROOT / "docs" / "results" / "refusals.json"
+PLACEMENT = ROOT / "docs" / "results" / "placement" / "results.json"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "mosaic.md")
 
 
 def study(name: str) -> str:
@@ -90,9 +93,76 @@ def engine_cell(line: dict[str, float]) -> str:
     )
 
 
+def refusals() -> str:
+    """How a random policy's requests are answered."""
+    results = json.loads(REFUSALS.read_text())
+    lines = results["lines"]
+    answers = [answer for answer in lines[0]["shares"] if any(line["shares"][answer] for line in lines)]
+    table = [
+        f"| environment | `where` | {' | '.join(answers)} | accuracy reached |",
+        f"| --- | --- | {'--- | ' * len(answers)}--- |",
+    ]
+    for line in lines:
+        shares = " | ".join(f"{line['shares'][answer]:.1%}" for answer in answers)
+        table.append(f"| `{line['id']}` | {line['where']} | {shares} | {line['accuracy']:.3f} |")
+    return "\n".join(
+        [*table, "", f"{results['rows']} streams each; {lines[0]['requests']:,} requests in the first line."]
+    )
+
+
+def placement() -> str:
+    """The same growth placed in different ways, for every run."""
+    results = json.loads(PLACEMENT.read_text())
+    names = {
+        "learned": "**learned** places",
+        "greedy": "greedy places",
+        "row_major": "strips",
+        "random": "random legal places",
+    }
+    table = [
+        "| run | places | return | minus greedy | mean hops | memristors | routing devices | energy (pJ) | growths |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for number, run in enumerate(results["runs"]):
+        for name, line in run["lines"].items():
+            difference = line.get("return minus greedy")
+            cells = [str(number), names[name], spread(line["return"])]
+            cells.append("" if difference is None else spread(difference, signed=True))
+            cells += [f"{line['mean_hops']['mean']:.2f}", f"{line['memristors']['mean']:,.0f}"]
+            cells += [f"{line['routing_devices']['mean']:.0f}", f"{line['energy_pj']['mean']:.0f}"]
+            table.append(f"| {' | '.join([*cells, format(line['growths']['mean'], '.1f')])} |")
+    words = [
+        f"Run {number}: annealing the learned policy's last networks (first {run['annealed']['networks']}) lowers their "
+        f"routing cells from {run['annealed']['cost_before']:.0f} to {run['annealed']['cost_after']:.0f}, and rewrites "
+        f"{run['annealed']['rewritten']:.0f} memristors on average."
+        for number, run in enumerate(results["runs"])
+    ]
+    return "\n".join([*table, "", f"{results['contexts']} contexts of the {results['split']} split.", *words])
+
+
+def metering() -> str:
+    """The hardware's share of a decision, and one growth decision on larger fabrics."""
+    results = json.loads(METERING.read_text())
+    share, scaling = results["share"], results["scaling"]
+    layers = list(next(iter(scaling.values())))
+    lines = [
+        f"Of a decision of {results['rows']} rows on `{results['meter']}` ({share['decision_ms']:.1f} ms), the hardware "
+        f"takes {share['hardware_ms']:.1f} ms: {share['share']:.1%}. One growth decision of all rows, in ms:",
+        "",
+        f"| tiles | {' | '.join(f'{number} hidden layer' + 's' * (number != '1') for number in layers)} |",
+        f"| --- | {' | '.join('---' for _ in layers)} |",
+    ]
+    for grid, times in scaling.items():
+        lines.append(f"| {grid} | {' | '.join(format(times[number], '.1f') for number in layers)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{name: partial(study, name) for name in STUDIES},
     "throughput": throughput,
+    "refusals": refusals,
+    "placement": placement,
+    "metering": metering,
 }
 
 

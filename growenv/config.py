@@ -77,7 +77,7 @@ class GrowthConfig:
     where: str = "auto"
     regions: tuple[int, ...] = (4, 4)
     budget: tuple[float, float] = (0.15, 0.6)
-    price: tuple[float, float] = (0.1, 3.0)
+    price: tuple[float, float] = (0.15, 4.5)
     validation_samples: int = 128
     test_samples: int = 256
     accuracy_matrix: bool = True

@@ -156,6 +156,11 @@ class GrowthVectorEnv(VectorEnv):
             observations, infos = self._restart(terminated, observations, infos)
         return observations, terms.total, terminated, np.zeros(self.num_envs, dtype=np.bool_), infos
 
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """Infos that the hardware adds at the end of a stream."""
+        return tuple(self.admission.figures)
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions are legal, shape (N, A)."""
         return self.admission.masks

@@ -13,7 +13,8 @@ import pytest
 from growenv.config import SPLITS, GrowthConfig
 from growenv.env import GrowthEnv
 from growenv.growth import RandomGrowth
-from growenv.hardware import METERS
+from growenv.hardware import METERS, MosaicMeter
+from growenv.hardware.mosaic.spec import PRESETS
 from growenv.protection import Finetune
 from growenv.registry import UnknownNameError
 from growenv.streams import DISTRIBUTIONS, Permuted
@@ -46,7 +47,9 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "learning_rate": ({"learning_rate": 0.011}, {}),
     "protection": ({"protection": "finetune"}, {}),
     "growth": ({"growth": HugeGrowth()}, {"minibatches": 10}),
-    "meter": ({"meter": "neurons"}, {}),
+    "meter": ({"meter": "mosaic-demo"}, {}),
+    "where": ({"where": "tile"}, {}),
+    "regions": ({"regions": (2, 2)}, {"where": "tile"}),
     "budget": ({"budget": (0.5, 0.5)}, {}),
     "price": ({"price": 0.4}, {}),
     "validation_samples": ({"validation_samples": 20}, {}),
@@ -94,6 +97,9 @@ BAD: list[tuple[str, Any, str]] = [
     *(("accuracy_matrix", value, "true or false") for value in (1, 0, "yes", None)),
     *(("budget", value, "budget=") for value in (0, (0, 1), (0.5, 0.2), (0.5, 1.1), (0.1, 0.2, 0.3), "1", None, -1)),
     *(("price", value, "price=") for value in (-1, (0, 1), (2, 1), (0.1,), math.nan, (0.1, math.inf), "1", None)),
+    *(("where", value, "one of auto, tile") for value in ("tiles", "", None, 3, ["tile"])),
+    *(("regions", value, "two integers >= 1") for value in ((), 3, (2,), (2, 2, 2), (0, 2), (2, -1))),
+    *(("regions", value, "integers") for value in ((2.5, 2), "ab", None, (True, 2))),
     *(("split", value, "one of train, val, test, ood") for value in ("vall", "", None, 3, ["train"])),
 ]
 
@@ -166,7 +172,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, *({name: value} for name, value in [("tasks", 2), ("price", 0), ("split", "ood"), ("input_pool", 4)])],
+    [{}, {"tasks": 2}, {"price": 0}, {"split": "ood"}, {"input_pool": 4}, {"where": "tile", "regions": (2, 3)}],
 )
 def test_configurations_go_through_json(change: dict[str, Any]) -> None:
     config = GrowthConfig(**change)
@@ -191,13 +197,34 @@ def test_objects_are_parts_but_cannot_be_written(name: str, part: Any) -> None:
         config.to_json()
 
 
+def test_hardware_is_mosaic_where_nothing_else_is_said() -> None:
+    config = GrowthConfig()
+    assert (config.meter, config.where) == ("mosaic", "auto")
+    meter = GrowthEnv(**SMALL).rows.admission.placed
+    assert isinstance(meter, MosaicMeter)
+    assert meter.spec == PRESETS["digits"]
+
+
+def test_regions_do_nothing_unless_actions_name_tiles() -> None:
+    assert_same(rolled(regions=(1, 2)), rolled())
+
+
+def made(**options: Any) -> GrowthEnv:
+    env = GrowthEnv(**{**SMALL, "budget": 1.0, **options})
+    env.reset(seed=0)
+    assert (env.context.distribution, env.context.split) == (env.config.streams, env.config.split)
+    assert len(env.context.tasks) == (3 if env.config.split == "ood" else 2)
+    return env
+
+
 def test_every_registered_name_makes_an_environment() -> None:
     for streams in DISTRIBUTIONS.names():
-        for meter in METERS.names():
-            for split in SPLITS:
-                # One crossbar holds any layer of the default sizes, so there all sizes cost the same.
-                sizes = {"max_hidden": (128, 128)} if meter == "crossbar" else {}
-                env = GrowthEnv(**{**SMALL, **sizes, "streams": streams, "meter": meter, "split": split, "budget": 1.0})
-                env.reset(seed=0)
-                assert (env.context.distribution, env.context.split) == (streams, split)
-                assert len(env.context.tasks) == (3 if split == "ood" else 2)
+        for split in SPLITS:
+            made(streams=streams, split=split)
+    for meter in METERS.names():
+        options: dict[str, Any] = {}
+        if meter == "crossbar":  # one crossbar holds any layer of the default sizes, so there all sizes cost the same
+            options = {"max_hidden": (128, 128)}
+        if meter == "mosaic-tiny":  # no room for the heads of ten classes
+            options = {"dataset": toy_dataset(), "streams": "permuted", "hidden": (2, 2), "max_hidden": (6, 6)}
+        assert made(meter=meter, **options).rows.admission.meter.name == meter

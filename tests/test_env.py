@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 from growenv.env import GrowthEnv
 from growenv.registration import IDS
 from growenv.registry import UnknownNameError
+from growenv.streams import Dataset
+from growenv.streams.tasks import SPLITS
 from tests.reference import row_of
 from tests.rollouts import SMALL, TASKS, Step, assert_same, begin, context, play, row_of_step
 
@@ -48,7 +51,8 @@ def single(**options: Any) -> GrowthEnv:
 
 def test_twelve_ids_are_registered() -> None:
     assert len(IDS) == len(set(IDS)) == 12
-    assert set(IDS) <= set(gym.registry)
+    assert {name for name in gym.registry if name.startswith("growenv/")} == set(IDS)
+    assert all(name.endswith("-v1") for name in IDS)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -58,6 +62,30 @@ def test_both_checkers_pass_without_a_warning(name: str) -> None:
         gymnasium_check(made(name).unwrapped)  # renders in every mode, too
         for mode in (None, *GrowthEnv.metadata["render_modes"]) if name in DIGITS else (None,):
             sb3_check(made(name, render_mode=mode).unwrapped, warn=True, skip_render_check=mode is None)
+
+
+@pytest.mark.parametrize("options", [{"where": "tile"}, {"where": "tile", "regions": (2, 2)}, {"meter": "parameters"}])
+def test_both_checkers_pass_with_other_actions_and_observations(options: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gymnasium_check(made(**options).unwrapped)
+        sb3_check(made(**options).unwrapped, warn=True, skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", [name for name in IDS if "Digits" not in name])
+def test_ids_for_larger_images_fit_their_hardware(name: str) -> None:
+    """On any images of 28 x 28 pixels, for streams of all splits, without the files of the real ones."""
+    rng = np.random.default_rng(0)
+    images = Dataset.from_arrays(rng.integers(0, 256, (400, 28, 28), dtype=np.uint8), np.arange(400) % 10, name="noise")
+    for split in SPLITS:
+        env = gym.make(name, dataset=images, split=split, **{**SMALL, "tasks": 5, "decisions": 1}).unwrapped
+        first = begin(env, seed=0)
+        assert (env.rows.dataset.features, env.config.meter) == (196, "mosaic-mnist")
+        assert env.action_masks()[[0, 1, 3]].all(), "both layers can grow"
+        *_, last = play(env, [1, *[0] * (len(env.context.tasks) - 1)])
+        assert last.terminated
+        assert last.infos["widths"].tolist() == [16, 8]
+        assert first.infos["used"] < last.infos["used"] <= last.infos["budget"]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -98,16 +126,20 @@ def episode(env: Any, seed: int, between: Any = lambda: None) -> list[Step]:
     while not steps[-1].terminated:
         between()
         legal = rng.random() < 0.8
-        action = env.action_space.sample(steps[-1].infos["action_mask"]) if legal else int(rng.integers(5))
+        action = (
+            env.action_space.sample(steps[-1].infos["action_mask"]) if legal else int(rng.integers(env.action_space.n))
+        )
         steps += play(env, [action])
     between()
     return [*steps, begin(env)]
 
 
 @pytest.mark.parametrize("name", DIGITS)
-@pytest.mark.parametrize("protection", ["freeze", "finetune"])
-def test_equal_seeds_give_equal_episodes_infos_included(name: str, protection: str) -> None:
-    one, two = (made(name, protection=protection, decisions=3) for _ in range(2))
+@pytest.mark.parametrize(
+    "options", [{}, {"protection": "finetune"}, {"where": "tile"}], ids=["freeze", "finetune", "tile"]
+)
+def test_equal_seeds_give_equal_episodes_infos_included(name: str, options: dict[str, Any]) -> None:
+    one, two = (made(name, **options, decisions=3) for _ in range(2))
     for env in (one, two):
         env.action_space.seed(3)
     first, second = episode(one, 8), episode(two, 8)
@@ -202,6 +234,34 @@ def test_a_seed_means_the_same_stream_for_ever(streams: str) -> None:
     assert begin(env, seed=0).infos["context_id"] == KNOWN[streams]
 
 
+# -- the specification -----------------------------------------------------------------------------------------------
+
+
+def test_the_docstring_names_every_feature_info_and_refusal() -> None:
+    text = GrowthEnv.__doc__ or ""
+    env = single()
+    infos = begin(env, seed=0).infos
+    for name in infos:
+        assert f"``{name}``" in text or name.startswith("reward_"), name
+    for group, names in env.feature_names.items():
+        assert f"| {group} |" in text
+        for name in names:
+            plain = re.sub(r"_\d$", "_l", name)
+            assert re.search(rf"\b{plain}\b", text) or name.startswith("cost of "), name
+    for reason in env.rows.admission.reasons[1:]:
+        assert f"``{reason}``" in text, reason
+
+
+def test_actions_by_the_docstrings_tables() -> None:
+    env = single()
+    assert env.action_space.n == 5
+    assert [env.actions.index(*pair) for pair in ((0, 4), (0, 16), (1, 4), (1, 16))] == [1, 2, 3, 4]
+    tiles = single(where="tile").actions
+    assert (tiles.size, tiles.regions) == (37, 9)
+    ends = [tiles.index(layer, amount, region) for layer in (0, 1) for amount in (4, 16) for region in (0, 8)]
+    assert ends == [1, 9, 10, 18, 19, 27, 28, 36]
+
+
 # -- use -------------------------------------------------------------------------------------------------------------
 
 
@@ -210,11 +270,13 @@ def test_rewards_sum_to_the_objective_and_final_figures_come_at_the_end() -> Non
     steps = episode(env, 2)[:-1]
     total = sum(step.rewards for step in steps[1:])
     assert total == pytest.approx(steps[-1].infos["objective"], abs=1e-6)
+    hardware = ("memristors", "routing_devices", "mean_hops", "energy_pj", "latency_ns", "tiles_in_use")
     for step in steps[:-1]:
-        assert all(step.infos[name] == 0 for name in ("acc", "bwt", "fwt", "forgetting", "objective"))
+        assert all(step.infos[name] == 0 for name in ("acc", "bwt", "fwt", "forgetting", "objective", *hardware))
         assert step.infos["growth_log"] == "[]"
     last = steps[-1].infos
     assert last["acc"] > 0
+    assert all(last[name] > 0 for name in hardware)
     log = json.loads(last["growth_log"])
     grown = [sum(amount for _, _, layer, amount in log if layer == number) for number in range(2)]
     assert (np.array(env.config.hidden) + grown).tolist() == last["widths"].tolist()

@@ -11,6 +11,7 @@ import torch
 from growenv import GrowthVectorEnv
 from growenv.growth import RandomGrowth
 from growenv.hardware import CountingMeter
+from growenv.hardware.mosaic.placement import Placement
 from growenv.hardware.simple import parameters
 
 SMALL: dict[str, Any] = {"tasks": 2, "decisions": 2, "minibatches": 2, "budget": 1.0}
@@ -80,3 +81,67 @@ def test_the_meter_hears_of_growth_once() -> None:
     before = env.admission.meter.book["commits"]
     env.step(np.array([1, 0]))
     assert env.admission.meter.book["commits"] == before + 1
+
+
+# -- hardware with places --------------------------------------------------------------------------------------------
+
+
+def floorplans(env: GrowthVectorEnv) -> list[dict[str, Any]]:
+    """Where every network stands, and which channels it owns."""
+    admission = env.admission
+    assert admission.placed is not None
+    now = admission.architecture(env.episodes)
+    return [vars(admission.placed.floorplan(now, row)) for row in range(env.num_envs)]
+
+
+def same_places(given: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    for one, two in zip(given, expected, strict=True):
+        for name, value in two.items():
+            np.testing.assert_array_equal(one[name], value, err_msg=name)
+
+
+def legal(env: GrowthVectorEnv, row: int, layer: int) -> int:
+    """The last action that grows a layer."""
+    return int(np.flatnonzero(env.action_masks()[row] & (env.actions.layer == layer))[-1])
+
+
+@pytest.mark.parametrize("where", ["auto", "tile"])
+def test_an_operator_that_fails_leaves_every_unit_where_it_stands(where: str) -> None:
+    """The channels too, so that what grows next stands as it would have done."""
+    env, twin = (GrowthVectorEnv(2, where=where, growth=FailingGrowth(), **SMALL) for _ in range(2))
+    for each in (env, twin):
+        each.reset(seed=0)
+        each.step(np.array([legal(each, 0, 0), 0]))
+    before, used = floorplans(env), env.admission.used(env.episodes)
+    with pytest.raises(RuntimeError, match="no weights"):
+        env.step(np.array([legal(env, 0, 0), legal(env, 1, 1)]))
+    same_places(floorplans(env), before)
+    np.testing.assert_array_equal(env.admission.used(env.episodes), used)
+    assert (env.learner.units == twin.learner.units).all()
+    for each in (env, twin):
+        each.admission.refresh(each.episodes)
+        each.step(np.array([0, legal(each, 1, 0)]))
+    same_places(floorplans(env), floorplans(twin))
+    assert (env.learner.units.sum(axis=1)[:, 0] == [20, 20]).all()
+
+
+def test_hardware_that_fails_in_the_middle_of_a_commit_leaves_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = GrowthVectorEnv(2, **SMALL)
+    env.reset(seed=0)
+    before, widths = floorplans(env), env.learner.network.widths.copy()
+    place, calls = Placement.place, []
+
+    def failing(self: Placement, *request: Any) -> None:
+        place(self, *request)
+        calls.append(request)
+        raise RuntimeError("no channel")
+
+    monkeypatch.setattr(Placement, "place", failing)
+    with pytest.raises(RuntimeError, match="no channel"):
+        env.step(np.array([1, 3]))
+    monkeypatch.undo()
+    assert calls, "something had been placed"
+    same_places(floorplans(env), before)
+    assert (env.learner.network.widths == widths).all()
+    env.step(np.array([1, 3]))
+    assert (env.learner.units.sum(axis=1) == [[8, 4], [4, 8]]).all()

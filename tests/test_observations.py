@@ -57,6 +57,7 @@ def test_names_are_unique_and_as_many_as_there_are_features(hidden: tuple[int, .
     "options",
     [
         {},
+        {"where": "tile", "regions": (2, 2)},
         {"protection": "finetune", "meter": "macs", "streams": "rotated"},
         {"optimizer": "sgd", "learning_rate": 1e12},
         {"learning_rate": 1e20, "divergence_penalty": 50.0},
@@ -75,11 +76,13 @@ def test_random_play_stays_within_the_bounds(options: dict[str, Any], mode: str)
         for name, values in step.observations.items():
             assert np.isfinite(values).all(), name
             assert env.observation_space[name].contains(values), name  # type: ignore[index]
+        if "hardware" in step.observations:
+            assert (step.observations["hardware"] >= 0).all(), "shares"
     assert ("learning_rate" not in options) or any(env.episodes.diverged) or mode == "SAME_STEP"
 
 
 def test_features_at_the_begin_by_hand() -> None:
-    env = vector_of_three(tasks=3, hidden=(4, 6), budget=1.0)
+    env = vector_of_three(tasks=3, hidden=(4, 6), budget=1.0, meter="parameters")
     given = [context(TASKS[:3], row, budget=0.5, price=10.0 ** (row - 2)) for row in range(3)]
     step = begin(env, options={"contexts": given})
     assert not step.observations["training"].any()
@@ -100,6 +103,44 @@ def test_features_at_the_begin_by_hand() -> None:
     assert feature(env, step, "classes") == pytest.approx([0.3] * 3)
     assert not feature(env, step, "familiarity").any()
     assert (feature(env, step, "first_task") == 1).all()
+
+
+def test_features_of_hardware_by_hand() -> None:
+    """On 3 x 3 tiles of 32 neurons everything can be read off.
+
+    64 inputs fill the outer tiles of the first row, so only the tile between hears all of them; there stands layer 0.
+    The head of three outputs stands in the middle of the last row, beside ten slots for the head to come. Between both
+    stands layer 1. So every route crosses one edge router.
+    """
+    env = vector_of_three(hidden=(5, 4), budget=1.0)
+    step = begin(env, options={"contexts": [context(TASKS[:2], row) for row in range(3)]})
+    assert env.feature_names["hardware"] == ("free_slots", "free_fan_in", "free_channels", "mean_hops")
+    assert env.admission.placed is not None
+    floorplan = env.admission.placed.floorplan(env.admission.architecture(env.episodes), 0)
+    assert floorplan.inputs.tolist() == [32, 0, 32, 0, 0, 0, 0, 0, 0]
+    assert floorplan.hidden[:, 0, 0].tolist() == [0, 5, 0, 0, 0, 0, 0, 0, 0]
+    assert floorplan.hidden[:, 0, 1].tolist() == [0, 0, 0, 0, 4, 0, 0, 0, 0]
+    assert floorplan.outputs[:, 0].tolist() == [0, 0, 0, 0, 0, 0, 0, 3, 0]
+    assert floorplan.reserved.tolist() == [0, 0, 0, 0, 0, 0, 0, 10, 0]
+    assert feature(env, step, "free_slots") == pytest.approx([1 - (64 + 5 + 4 + 3 + 10) / (9 * 32)] * 3)
+    channels = 64 + 5 + 4
+    assert feature(env, step, "free_fan_in") == pytest.approx([1 - channels / (9 * 4 * 32)] * 3)
+    # 24 edge and 16 corner routers have four inputs each, but 12 and 16 of these lie at the border, where nothing is.
+    assert feature(env, step, "free_channels") == pytest.approx([1 - channels / ((24 * 4 - 12 + 16 * 4 - 16) * 32)] * 3)
+    assert feature(env, step, "mean_hops") == pytest.approx([1 / 7] * 3), "the longest route crosses seven routers"
+
+
+def test_growth_takes_from_what_the_hardware_has_free() -> None:
+    env = vector_of_three("DISABLED", budget=1.0, max_hidden=(40, 40))
+    before = begin(env, seed=0)
+    *_, after = play(env, [np.array([0, 2, 4])])
+    for name in ("free_slots", "free_fan_in", "free_channels"):
+        fell = feature(env, after, name) < feature(env, before, name)
+        assert not fell[0], f"{name} of a row that waits"
+        assert fell[1:].all() or name == "free_fan_in"
+    assert feature(env, before, "free_slots")[1:] - feature(env, after, "free_slots")[1:] == pytest.approx(
+        [16 / 288] * 2, abs=1e-6
+    )
 
 
 def test_features_after_decisions_equal_what_the_engine_measured() -> None:
@@ -167,5 +208,8 @@ def test_the_agent_never_sees_inner_test_data() -> None:
 
 def test_observations_of_default_size_are_small() -> None:
     """A network reads them all, so their number matters."""
-    space = GrowthVectorEnv(1, **SMALL).single_observation_space
-    assert sum(int(np.prod(each.shape)) for each in space.values()) == 11 + 5 + 8 + 6 + 5
+    sizes = {}
+    for options in ({}, {"meter": "parameters"}, {"where": "tile"}):
+        space = GrowthVectorEnv(1, **SMALL, **options).single_observation_space
+        sizes[str(options)] = sum(int(np.prod(each.shape)) for each in space.values())
+    assert list(sizes.values()) == [11 + 5 + 8 + 6 + 4 + 5, 11 + 5 + 8 + 6 + 5, 11 + 5 + 40 + 6 + 4 + 37]

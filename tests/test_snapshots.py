@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from growenv.env import GrowthEnv
+from growenv.hardware.mosaic import floorplan
 from growenv.protection import Finetune
 from growenv.streams import Context, draw_context
 from growenv.vector_env import GrowthVectorEnv
@@ -18,6 +19,8 @@ from tests.rollouts import SMALL, Step, assert_same, begin, play
 
 OPTIONS: dict[str, Any] = {**SMALL, "budget": 1.0}
 ACTIONS = np.random.default_rng(1).integers(0, 5, (24, 3))
+TILES = np.random.default_rng(1).integers(0, 37, (24, 3))
+"""Actions where these name one of nine tiles."""
 MODES = ["SAME_STEP", "NEXT_STEP", "DISABLED"]
 
 
@@ -26,31 +29,59 @@ def vector(mode: str = "SAME_STEP", **options: Any) -> GrowthVectorEnv:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("protection", "taken"), [("freeze", 0), ("freeze", 1), ("freeze", 4), ("finetune", 2)])
-def test_snapshots_continue_identically(mode: str, protection: str, taken: int) -> None:
-    """From the middle of a task, from between tasks and from between streams; over both kinds of boundaries."""
-    env = vector(mode, protection=protection)
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({}, 0),
+        ({}, 1),
+        ({}, 4),
+        ({"protection": "finetune"}, 2),
+        ({"where": "tile"}, 3),
+        ({"meter": "parameters"}, 3),
+    ],
+)
+def test_snapshots_continue_identically(mode: str, options: dict[str, Any], taken: int) -> None:
+    """From the middle of a task, from between tasks and from between streams; over both kinds of boundaries.
+
+    Hardware with places was not restored in an environment that had never begun.
+    """
+    env = vector(mode, **options)
+    actions = TILES if options.get("where") else ACTIONS
     begin(env, seed=taken)
-    play(env, ACTIONS[:taken])
+    play(env, actions[:taken])
     kept = env.snapshot()
-    expected = play(env, ACTIONS[taken : taken + 7])
-    assert env.action_masks().shape == (3, 5)
-    fresh = vector(mode, protection=protection)
+    expected = play(env, actions[taken : taken + 7])
+    assert env.action_masks().shape == (3, env.actions.size)
+    fresh = vector(mode, **options)
     for target in (env, env, fresh):
         target.restore(kept)
-        assert_same(play(target, ACTIONS[taken : taken + 7]), expected)
-    used = vector(mode, protection=protection)
+        assert_same(play(target, actions[taken : taken + 7]), expected)
+    used = vector(mode, **options)
     begin(used, seed=99)
-    play(used, ACTIONS[10:13])
+    play(used, actions[10:13])
     used.restore(kept)
-    assert used.contexts == fresh_contexts(kept, mode, protection)
-    assert_same(play(used, ACTIONS[taken : taken + 7]), expected)
+    fresh.restore(kept)
+    assert used.contexts == fresh.contexts
+    assert_same(play(used, actions[taken : taken + 7]), expected)
 
 
-def fresh_contexts(kept: dict[str, Any], mode: str, protection: str) -> list[Context]:
-    env = vector(mode, protection=protection)
-    env.restore(kept)
-    return env.contexts
+def test_a_snapshot_of_hardware_is_not_changed_by_growth_and_restores_every_place() -> None:
+    env = vector("DISABLED", where="tile")
+    begin(env, seed=0)
+    play(env, TILES[:1])
+    kept, seen = env.snapshot(), plans(env)
+    play(env, TILES[1:4])
+    assert plans(env) != seen
+    for target in (env, vector("DISABLED", where="tile")):
+        target.restore(kept)
+        assert plans(target) == seen
+
+
+def plans(env: GrowthVectorEnv) -> list[str]:
+    """Where every network stands, as text."""
+    assert env.admission.placed is not None
+    now = env.admission.architecture(env.episodes)
+    return [floorplan.text(env.admission.placed.floorplan(now, row)) for row in range(env.num_envs)]
 
 
 def test_rows_reset_apart_are_restored_apart() -> None:
@@ -140,14 +171,17 @@ def test_a_copy_of_a_vector_goes_on_like_the_original(duplicate: Callable[[Any],
     assert_same(begin(twin, seed=5), begin(env, seed=5))
 
 
-def test_configuration_context_and_actions_replay_an_episode() -> None:
-    env, actions = GrowthEnv(**OPTIONS), [1, 4, 0, 2]
+@pytest.mark.parametrize(("where", "actions"), [("auto", [1, 4, 0, 2]), ("tile", [2, 32, 0, 13])])
+def test_configuration_context_and_actions_replay_an_episode(where: str, actions: list[int]) -> None:
+    env = GrowthEnv(**OPTIONS, where=where)
     begin(env, seed=12)
     steps = play(env, actions)
     context = Context.from_json(env.context.to_json())
     again = GrowthEnv(type(env.config).from_json(env.config.to_json()))
     begin(again, options={"context": context})
     assert_same(play(again, actions), steps)
+    assert [step.infos["invalid_action"] for step in steps] == [False] * 4
+    assert plans(again.rows) == plans(env.rows)
     drawn = draw_context(
         "mixed",
         "digits",

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from growenv.registry import UnknownNameError
 from growenv.vector_env import GrowthVectorEnv
-from tests.rollouts import WAIT, Step, begin, play, started, uneven_contexts, vector_of_three
+from tests.rollouts import TASKS, WAIT, Step, begin, context, play, started, uneven_contexts, vector_of_three
 
 # -- what comes back -------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,14 @@ KINDS: dict[str, Any] = {
     "forgetting": np.float64,
     "objective": np.float64,
     "growth_log": object,
+    "memristors": np.float64,
+    "routing_devices": np.float64,
+    "mean_hops": np.float64,
+    "energy_pj": np.float64,
+    "latency_ns": np.float64,
+    "tiles_in_use": np.float64,
 }
+FIGURES = tuple(KINDS)[-6:]
 
 
 @pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP", "DISABLED"])
@@ -138,6 +145,9 @@ def test_same_step_begins_the_next_stream_and_keeps_what_the_last_one_left() -> 
     assert infos["decision"][1:].tolist() == [2, 2]
     assert infos["final_info"]["acc"][0] > 0 == infos["acc"][0]
     assert infos["reward_accuracy"][0] == 0 != infos["final_info"]["reward_accuracy"][0]
+    for name in FIGURES:
+        assert infos["final_info"][name][0] > 0 == infos[name][0]
+        assert not infos["final_info"][name][1:].any(), "rows 1 and 2 go on"
     groups = env.feature_names
     measured = groups["training"].index("measured")
     assert infos["final_obs"][0]["training"][measured] == 1
@@ -190,6 +200,23 @@ def test_idle_rows_change_in_nothing() -> None:
             np.testing.assert_array_equal(step.infos[name], ended.infos[name], err_msg=name)
         assert not step.infos["invalid_action"].any()
         assert not any(step.infos[name].any() for name in ("reward_accuracy", "reward_cost", "reward_penalty"))
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP", "DISABLED"])
+@pytest.mark.parametrize("where", ["auto", "tile"])
+def test_a_new_stream_stands_on_empty_hardware(mode: str, where: str) -> None:
+    """Whatever the last stream, or another row, has placed there."""
+    env = started(mode, where=where, rows=2, budget=1.0)
+    given = [context(TASKS[:1], 7), context(TASKS[:2], 8)]
+    first = begin(env, options={"contexts": given})
+    grow = np.array([max(np.flatnonzero(mask)) for mask in env.action_masks()])
+    play(env, [grow, np.zeros(2, dtype=int)])  # row 0 has ended
+    again = begin(env, options={"contexts": given, "reset_mask": np.array([True, False])})
+    assert env.learner.units[1].sum() > 8
+    for name in ("hardware", "budget", "action_mask"):
+        np.testing.assert_array_equal(again.observations[name][0], first.observations[name][0])
+    assert again.infos["used"][0] == first.infos["used"][0]
+    assert again.infos["used"][1] > first.infos["used"][1]
 
 
 def test_the_growth_log_tells_when_where_and_how_much() -> None:

@@ -102,13 +102,17 @@ def _plain(step: Any) -> Any:
     return step.item() if isinstance(step, np.generic) else step
 
 
-@pytest.mark.parametrize("protection", ["freeze", "finetune"])
+@pytest.mark.parametrize(
+    "options",
+    [{"where": "auto"}, {"where": "tile"}, {"protection": "finetune"}, {"meter": "parameters"}],
+    ids=["auto", "tile", "finetune", "parameters"],
+)
 @pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP", "DISABLED"])
-def test_rows_equal_singles_over_several_episodes_of_unequal_lengths(mode: str, protection: str) -> None:
+def test_rows_equal_singles_over_several_episodes_of_unequal_lengths(mode: str, options: dict[str, Any]) -> None:
     rows, seed, rng = 4, 17, np.random.default_rng(0)
     contexts = uneven_contexts(rows)
-    env = GrowthVectorEnv(rows, autoreset_mode=mode, **{**SIZES, "tasks": 3, "protection": protection})
-    singles = [Alone(row, seed, contexts[row], mode, protection=protection) for row in range(rows)]
+    env = GrowthVectorEnv(rows, autoreset_mode=mode, **{**SIZES, "tasks": 3, **options})
+    singles = [Alone(row, seed, contexts[row], mode, **options) for row in range(rows)]
     step = begin(env, seed=seed, options={"contexts": contexts})
     ends = np.zeros(rows, dtype=int)
     for row, alone in enumerate(singles):
@@ -134,7 +138,7 @@ def test_rows_equal_singles_over_several_episodes_of_unequal_lengths(mode: str, 
 def roll(seeds: list[int], actions: Any, **options: Any) -> tuple[list[Step], list[Any]]:
     """Every step, and the weights at the end, of rows with the given seeds; several episodes."""
     env = GrowthVectorEnv(len(seeds), **{**SIZES, **options})
-    steps = [begin(env, seed=seeds), *play(env, np.asarray(actions).T)]
+    steps = [begin(env, seed=seeds), *play(env, np.asarray(actions).T % env.actions.size)]
     return steps, [row_of(env.learner.network, row).parts() for row in range(len(seeds))]
 
 
@@ -144,15 +148,20 @@ def assert_rows(given: Any, row: int, expected: Any, other: int, tolerance: floa
     assert_same(given[1][row], expected[1][other], tolerance, f"weights of row {row}")
 
 
-ACTIONS = np.random.default_rng(5).integers(0, 5, (64, 9))
+ACTIONS = np.random.default_rng(5).integers(0, 5 * 37, (64, 9))
+"""Each stands for one of 5 actions, or for one of 37 where actions name tiles."""
 SHAPES: list[dict[str, Any]] = [
     {},
-    {"protection": "finetune", "optimizer": "sgd", "streams": "permuted"},
+    {"where": "tile"},
+    {"protection": "finetune", "optimizer": "sgd", "streams": "permuted", "meter": "parameters"},
     {"hidden": (3, 5, 7), "max_hidden": (100, 30, 50), "amounts": (1, 7), "batch_size": 7},
 ]
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=["default", "other parts", "odd shapes"])
+KINDS = ["default", "tile", "other parts", "odd shapes"]
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=KINDS)
 def test_one_two_seven_and_sixty_four_rows_agree(options: dict[str, Any]) -> None:
     tolerance = 2e-5 if "hidden" in options else TOLERANCE
     many = roll(list(range(64)), ACTIONS, **options)
@@ -164,7 +173,7 @@ def test_one_two_seven_and_sixty_four_rows_agree(options: dict[str, Any]) -> Non
     assert_rows(last, 0, many, 63, tolerance)
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=["default", "other parts", "odd shapes"])
+@pytest.mark.parametrize("options", SHAPES, ids=KINDS)
 def test_other_actions_and_another_order_change_nothing_for_the_rest(options: dict[str, Any]) -> None:
     tolerance = 2e-5 if "hidden" in options else TOLERANCE
     before, changed = roll(list(range(7)), ACTIONS[:7], **options), ACTIONS[:7].copy()
@@ -184,7 +193,7 @@ def test_other_actions_and_another_order_change_nothing_for_the_rest(options: di
     torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkl.is_available(),
     reason="other libraries may choose kernels by shape; there the tolerance of the tests above holds",
 )
-@pytest.mark.parametrize("options", [SHAPES[0], SHAPES[2]], ids=["default", "odd shapes"])
+@pytest.mark.parametrize("options", [SHAPES[0], SHAPES[1], SHAPES[3]], ids=["default", "tile", "odd shapes"])
 def test_neighbours_do_not_even_change_the_last_bit(options: dict[str, Any]) -> None:
     many, changed = roll(list(range(16)), ACTIONS[:16], **options), ACTIONS[:16].copy()
     few = roll(list(range(3)), ACTIONS[:3], **options)

@@ -128,6 +128,18 @@ class Fabric:
         row, col = np.divmod(np.arange(self.tiles), self.spec.cols)
         return _fixed(hop_count(row[:, None] - row, col[:, None] - col).astype(np.int16))
 
+    @cached_property
+    def router_sides(self) -> NDArray[np.int64]:
+        """Links of both sides of every routing crossbar: all its inputs, then all its outputs, int64 [S, 4].
+
+        Ports that lead nowhere are padded with Q.
+        """
+        inputs = np.full((self.cells, 4), self.links)
+        inputs[self.link_to, (self.link_side + 2) % 4] = np.arange(self.links)
+        routing = np.ones(self.cells, dtype=np.bool_)
+        routing[self.tile_cells] = False
+        return _fixed(np.concatenate([inputs[routing], self._link_at[routing].astype(np.int64)]))
+
     def multicast(self, targets: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The union of the routes from each tile to some tiles: routing cells and router outputs, int64 [T] each.
 

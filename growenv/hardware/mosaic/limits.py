@@ -49,8 +49,8 @@ def over_limits(
     return codes
 
 
-def check_limits(mapping: Mapping, network: Architecture) -> None:
-    """Check that networks keep the limits as they are.
+def check_limits(mapping: Mapping, network: Architecture, rows: NDArray[np.bool_]) -> None:
+    """Check that the networks of some rows, (N,), keep the limits as they are.
 
     Raises:
         ValueError: one does not.
@@ -58,9 +58,10 @@ def check_limits(mapping: Mapping, network: Architecture) -> None:
     spec = mapping.fabric.spec
     limits = (spec.max_memristors, spec.max_energy_J, spec.max_latency_s)
     for name, limit, values in zip(LIMITS, limits, _values(mapping, network), strict=True):
-        if limit is not None and values.max() > limit * (1.0 + 1e-9):
+        most = values[rows].max(initial=0.0)
+        if limit is not None and most > limit * (1.0 + 1e-9):
             raise ValueError(
-                f"the initial network with all its heads needs {values.max():.4g} ({name}, SI units), but the chip's "
+                f"the initial network with all its heads needs {most:.4g} ({name}, SI units), but the chip's "
                 f"limit is {limit:.4g}; raise the limit or start with fewer neurons"
             )
 

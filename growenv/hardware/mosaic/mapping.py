@@ -48,7 +48,7 @@ class Mapping:
         fabric: the hardware.
         strategy: ranks tiles.
         architecture: says how many rows, inputs, layers and generations there are, and who reads whom.
-        limits: whether ports have limits; slots always have.
+        limits: whether ports and crossbars have limits; slots always have.
     """
 
     def __init__(self, fabric: Fabric, strategy: Strategy, architecture: Architecture, limits: bool = True) -> None:
@@ -66,7 +66,7 @@ class Mapping:
     def copy(self) -> Mapping:
         """The same networks once more, to try something."""
         twin = copy.copy(self)
-        twin.placement, twin._table = copy.copy(self.placement), {}
+        twin.placement, twin.generation, twin._table = copy.copy(self.placement), self.generation.copy(), {}
         twin.restore(self.snapshot())
         return twin
 
@@ -119,6 +119,7 @@ class Mapping:
             ValueError: something does not fit, or a network has lost units.
         """
         self._follow_heads(rows, architecture.outputs)
+        self._check_heads(rows)
         new = np.where(rows[:, None, None], architecture.units - self.units, 0)
         if new.min() < 0:
             raise ValueError("a network has fewer units than before; networks only grow, so begin it anew")
@@ -153,6 +154,21 @@ class Mapping:
                 f"no room for head {head} with {amount.max()} outputs; use larger or more tiles, or fewer tasks"
             )
         return np.asarray(order[fits.argmax(axis=1)])
+
+    def _check_heads(self, rows: Mask) -> None:
+        """Inputs and heads have fixed places, for which only slots were counted; hidden units are asked one by one."""
+        if not self.limits:
+            return
+        _, fan_in, router = self.placement.violations()
+        over = {FAN_IN: fan_in > 0, ROUTER: router > 0}
+        if self.fabric.spec.max_crossbar_side is not None:
+            over[CROSSBAR] = self.placement.longest_side() > self.fabric.spec.max_crossbar_side
+        for obstacle, found in over.items():
+            if found[rows].any():
+                raise ValueError(
+                    f"the inputs or heads do not fit on the fabric ({OBSTACLES[obstacle]}); begin with the heads of "
+                    "all tasks, use more tiles or channels, or fewer inputs or classes"
+                )
 
     def _add(self, amount: Ints, layer: int, generation: int, allowed: Mask | None) -> None:
         """Place new units of one layer and generation, whole or, where that does not fit, in parts."""
@@ -205,7 +221,7 @@ class Mapping:
         found = survey(self.placement, row, klass, tiles)
         values = {"tiles": tiles, **{field.name: getattr(found, field.name) for field in fields(Survey)}}
         if not self.limits:
-            values["fan_in"] = values["router"] = np.full(tiles.shape, PLENTY)
+            values["fan_in"] = values["router"] = values["crossbar"] = np.full(tiles.shape, PLENTY)
         for name, value in values.items():
             if name not in self._table:
                 self._table[name] = np.zeros((self.rows, layers, tiles.shape[1]), dtype=np.int64)

@@ -43,6 +43,9 @@ class MosaicMeter:
         routing_weight: weight of routing energy in `usage`; memristors have the rest.
         name: name under which it is registered.
 
+    Attributes:
+        mapping: the placed networks; None before the first `begin`.
+
     Raises:
         ValueError: an unknown preset or strategy, or a weight outside of 0..1.
     """
@@ -69,7 +72,7 @@ class MosaicMeter:
         self.grid = (self.spec.rows, self.spec.cols)
         routers = self.fabric.edge_routers + self.fabric.corner_routers
         self._reference = (float(self.spec.provisioned_memristors()), float(self.spec.neurons * routers))
-        self._mapping: Mapping | None = None
+        self.mapping: Mapping | None = None
         self._seen: tuple[Any, ...] = ()
         self._features = np.zeros((0, len(self.feature_names)))
 
@@ -83,7 +86,7 @@ class MosaicMeter:
         Raises:
             ValueError: not even the slots are enough for them.
         """
-        mapping = self._mapping
+        mapping = self.mapping
         if mapping is None or not mapping.shows(architecture):
             mapping = Mapping(self.fabric, self.strategy, architecture, limits=False)
             mapping.begin(np.ones(architecture.rows, dtype=np.bool_), architecture)
@@ -100,8 +103,8 @@ class MosaicMeter:
         """Why a request does not fit, as in `Meter.refuse`.
 
         Raises:
-            ValueError: a layer or generation that does not exist, a negative amount, or other networks than those of
-                the last `begin` and `commit`.
+            ValueError: a layer or generation that does not exist, a generation older than the newest that has units, a
+                negative amount, or other networks than those of the last `begin` and `commit`.
         """
         mapping = self._placed(architecture)
         architecture.grown(layer, amount, generation)  # for its checks
@@ -109,7 +112,7 @@ class MosaicMeter:
         amounts = np.broadcast_to(np.reshape(amount, (-1, 1)), everyone)
         layers = np.where(amounts > 0, np.broadcast_to(np.reshape(layer, (-1, 1)), everyone), 0)
         when = np.broadcast_to(np.asarray(generation, dtype=np.int64), architecture.rows)
-        when = np.where(amounts[:, 0] > 0, when, 0)
+        when = np.where(amounts[:, 0] > 0, when, architecture.generations - 1)  # always one that may grow
         codes, _ = self._assess(mapping, architecture, architecture, layers, amounts, None, when, np.asarray(limit))
         return np.where(amounts > 0, codes, 0).astype(np.int8)[:, 0]
 
@@ -119,10 +122,10 @@ class MosaicMeter:
         Raises:
             ValueError: there are too many inputs, or a network does not fit on the fabric.
         """
-        if self._mapping is None or not self._mapping.hosts(architecture):
-            self._mapping = Mapping(self.fabric, self.strategy, architecture)
-        self._mapping.begin(rows, architecture)
-        check_limits(self._mapping, architecture)
+        if self.mapping is None or not self.mapping.hosts(architecture):
+            self.mapping = Mapping(self.fabric, self.strategy, architecture)
+        self.mapping.begin(rows, architecture)
+        check_limits(self.mapping, architecture, rows)
 
     def commit(
         self, rows: NDArray[np.bool_], architecture: Architecture, tiles: NDArray[np.bool_] | None = None
@@ -133,29 +136,29 @@ class MosaicMeter:
             ValueError: it does not fit, or a network has become smaller.
             RuntimeError: these networks never began.
         """
-        if self._mapping is None or not self._mapping.hosts(architecture):
+        if self.mapping is None or not self.mapping.hosts(architecture):
             raise RuntimeError("commit of networks that never began; call begin first")
-        self._mapping.follow(rows, architecture, tiles)
+        self.mapping.follow(rows, architecture, tiles)
 
     def snapshot(self) -> object:
         """Where all units stand, and the reference."""
-        return self._reference, None if self._mapping is None else self._mapping.snapshot()
+        return self._reference, None if self.mapping is None else self.mapping.snapshot()
 
     def restore(self, state: Any) -> None:
         """Go back to a state that `snapshot` returned."""
         self._reference, mapping = state
         if mapping is None:
-            self._mapping = None
+            self.mapping = None
             return
         networks = mapping["networks"]
-        if self._mapping is None or not self._mapping.hosts(networks):
-            self._mapping = Mapping(self.fabric, self.strategy, networks)
-        self._mapping.restore(mapping)
+        if self.mapping is None or not self.mapping.hosts(networks):
+            self.mapping = Mapping(self.fabric, self.strategy, networks)
+        self.mapping.restore(mapping)
 
     # -- PlacedMeter -------------------------------------------------------------------------------------------------
 
     def calibrate(self, reference: Architecture) -> None:
-        """Make one network the unit of `usage`, placed as if channels had no limit.
+        """Make one network the unit of `usage`, placed greedily, whatever the strategy, as if channels had no limit.
 
         If the fabric has too few slots for it, its hidden layers are narrowed in proportion until it has enough.
 
@@ -163,7 +166,7 @@ class MosaicMeter:
             ValueError: the fabric has no room for the inputs, for the heads, or for a single unit in each layer.
         """
         reference = self._narrowed(reference)
-        mapping = Mapping(self.fabric, self.strategy, reference, limits=False)
+        mapping = Mapping(self.fabric, strategy("greedy"), reference, limits=False)
         mapping.begin(np.ones(1, dtype=np.bool_), reference)
         devices = float(memristors(mapping, reference)[0])
         self._reference = (devices, max(1.0, float(resources.routing_events(mapping.placement)[0])))
@@ -250,9 +253,9 @@ class MosaicMeter:
     # -- working out -------------------------------------------------------------------------------------------------
 
     def _placed(self, architecture: Architecture) -> Mapping:
-        if self._mapping is None or not self._mapping.shows(architecture):
+        if self.mapping is None or not self.mapping.shows(architecture):
             raise ValueError("asked about other networks than those of the last begin and commit")
-        return self._mapping
+        return self.mapping
 
     def _share(self, devices: Floats, events: Floats) -> Floats:
         weight = self.routing_weight

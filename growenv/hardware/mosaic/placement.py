@@ -228,6 +228,16 @@ class Placement:
         """Crossbar rows in use on each tile: units of all classes that are read there, (N, T)."""
         return np.asarray((self.reached * self.counts.sum(axis=2)[:, :, None]).sum(axis=1))
 
+    def router_lines(self) -> Ints:
+        """Lines in use on both sides of every routing crossbar, (N, S), in the order of `Fabric.router_sides`."""
+        load = np.where(self.channels < PLENTY, self.load, 0)
+        return np.asarray(load[:, self.fabric.router_sides].sum(axis=2))
+
+    def longest_side(self) -> Ints:
+        """Lines in use on the longest side of any crossbar, (N,): a tile has a row per arrival, a column per unit."""
+        sides = (self.router_lines(), self.arrivals(), self.occupied())
+        return np.asarray(np.concatenate(sides, axis=1).max(axis=1))
+
     def sources(self, row: Ints, klass: Ints) -> Mask:
         """Groups whose class is read by another class, (n, K)."""
         given = self.klass[row]

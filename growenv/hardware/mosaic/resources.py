@@ -114,7 +114,7 @@ def latency(placement: Placement, counts: Ints) -> Floats:
         for reader in readers:
             sources = np.flatnonzero(classes.reads[:, reader])
             first = ready[:, sources].max(axis=1)
-            arrival = (first[:, :, None] + way[None]).max(axis=1)
+            arrival = np.maximum((first[:, :, None] + way[None]).max(axis=1), 0.0)  # 0 for those who hear nobody
             ready[:, reader] = np.where(counts[:, reader] > 0, arrival + spec.t_tile_s, -np.inf)
     done = ready[:, classes.head(generation)].max(axis=(1, 2))
     return np.where(np.isfinite(done), done, 0.0)

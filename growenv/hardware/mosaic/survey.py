@@ -55,10 +55,11 @@ def survey(placement: Placement, row: Ints, klass: Ints, tiles: Ints) -> Survey:
     try:
         hops_in, branches_in = question.routes_in(slots > 0)
         hops_each, branches_each = question.routes_out()
+        crossbar = question.crossbar()
     finally:
         question.taken[question.touched] = 0
     fan_in, router = (room.reshape(tiles.shape) for room in (question.fan_in, question.router))
-    return Survey(slots, fan_in, router, question.crossbar(), hops_in, branches_in, hops_each, branches_each)
+    return Survey(slots, fan_in, router, crossbar, hops_in, branches_in, hops_each, branches_each)
 
 
 class _Question:
@@ -107,18 +108,38 @@ class _Question:
         return hops, branches
 
     def crossbar(self) -> Ints:
-        """Units that may be added before a crossbar has more rows in use than is allowed, (n, M)."""
-        placement, row, tiles, side = self.placement, self.row, self.tiles, self.fabric.spec.max_crossbar_side
+        """Units that may be added before a side of a crossbar has more lines in use than are allowed, (n, M)."""
+        side = self.fabric.spec.max_crossbar_side
         if side is None:
-            return np.full(tiles.shape, PLENTY)
-        at, klass = row[:, None], self.klass
+            return np.full(self.tiles.shape, PLENTY)
+        return np.minimum(self._tile_lines(side), self._router_lines(side))
+
+    def _tile_lines(self, side: int) -> Ints:
+        """Units that the crossbars of tiles can take: a row for each arrival, a column for each unit."""
+        placement, row, tiles, klass = self.placement, self.row, self.tiles, self.klass
+        at = row[:, None]
         arrivals, total = placement.arrivals(), placement.counts.sum(axis=2)
         new = placement.classes.reads[:, klass].T[:, None, :] & ~placement.reached[at, :, tiles]
         room = side - arrivals[at, tiles] - (new * total[row][:, None, :]).sum(axis=2)
         own = placement.reached[row, klass]
         readers = np.where(own, side - arrivals[row], PLENTY).min(axis=1)
         here = np.where(placement.reached[at, klass[:, None], tiles] | (room < 0), room, PLENTY)
-        return np.asarray(np.minimum(here, readers[:, None]))
+        columns = side - placement.occupied()[at, tiles]
+        return np.asarray(np.minimum(np.minimum(here, readers[:, None]), columns))
+
+    def _router_lines(self, side: int) -> Ints:
+        """Units that routing crossbars can take: a line for each channel in use."""
+        fabric, at_place = self.fabric, np.arange(self.tiles.shape[1])[:, None]
+        at, target = np.nonzero(self.placement.reached[self.row, self.klass])
+        links, _ = fabric.routes(self.tiles[at], target[:, None])
+        owned = np.zeros((*self.tiles.shape, self.width), dtype=np.bool_)
+        owned[at[:, None, None], at_place, links] = True
+        owned[:, :, -1] = False
+        each = owned[:, :, fabric.router_sides].sum(axis=3)
+        more = self.taken[: owned.size].reshape(owned.shape)[:, :, fabric.router_sides].sum(axis=3)
+        left = side - self.placement.router_lines()[self.row][:, None, :] - more
+        given = np.where((more > 0) & (left < 0), left, PLENTY)  # whatever the number of units
+        return np.asarray(np.where(each > 0, left // np.maximum(each, 1), given).min(axis=2))
 
     def _routes(self, source: Ints, target: Ints) -> tuple[Ints, Ints]:
         """Links and routing cells of m routes, (longest + 1, m) and (longest, m)."""

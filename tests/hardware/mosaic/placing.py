@@ -172,10 +172,9 @@ def crowded(spec: MosaicSpec, seed: int, layers: int = 2, generations: int = 2, 
     rng = np.random.default_rng(seed)
     placement = Placement(fabric(spec), Classes(layers, generations, bool(seed % 2)), 1)
     classes = placement.classes
-    order = [classes.head(number) for number in range(generations)]
-    for generation in np.sort(rng.integers(0, generations, tries)):
-        order.append(int(rng.choice([0, *classes.hidden(np.arange(layers), generation)])))
-    for klass in order:
+    heads = [classes.head(number) for number in range(generations)]
+    when = np.sort(rng.integers(0, generations, tries))
+    for klass in heads + [int(rng.choice([0, *classes.hidden(np.arange(layers), each)])) for each in when]:
         tile, amount = int(rng.integers(0, spec.tiles)), int(rng.integers(1, 1 + spec.neurons_per_tile // 2))
         if not first_obstacle(spec, with_more(placement, 0, klass, tile, amount)):
             put(placement, klass, tile, amount)

@@ -128,8 +128,11 @@ def check_row(placement, row):
         assert placement.hops[row, group] == len(ref.routing_cells(members[0]))
         assert placement.branches[row, group] == len(ref.router_outputs(members[0]))
         assert [tile_of[t] for t in np.flatnonzero(placement.reached[row, klass])] == sorted(members[0].targets)
-    rows = [cells for cell, (cells, _) in ref.crossbar_sides(spec, one).items() if ref.kind_of(cell) == "NT"]
-    assert placement.arrivals()[row].tolist() == rows
+    sides = ref.crossbar_sides(spec, one)
+    routing = [sides[cell] for cell in ref.cells(spec) if ref.kind_of(cell) != "NT"]
+    assert placement.router_lines()[row].tolist() == [rows for rows, _ in routing] + [columns for _, columns in routing]
+    assert placement.longest_side()[row] == max(max(both) for both in sides.values())
+    assert placement.arrivals()[row].tolist() == [sides[ref.cell_of(tile)][0] for tile in ref.tiles(spec)]
     assert placement.occupied()[row].tolist() == [len(one.on(tile)) for tile in ref.tiles(spec)]
 
 
@@ -252,7 +255,11 @@ def test_a_row_that_is_cleared_is_like_new_and_the_others_stay():
 @pytest.mark.parametrize("seed", range(5))
 def test_reflecting_a_network_keeps_the_hops_of_every_pair(seed):
     placement, calls = scattered(CHIPS["3x3x8"], seed, rows=1)
-    for mirrored in (np.arange(9).reshape(3, 3)[::-1], np.arange(9).reshape(3, 3)[:, ::-1], np.arange(9).reshape(3, 3).T):
+    for mirrored in (
+        np.arange(9).reshape(3, 3)[::-1],
+        np.arange(9).reshape(3, 3)[:, ::-1],
+        np.arange(9).reshape(3, 3).T,
+    ):
         tiles = mirrored.ravel()
         other = Placement(placement.fabric, placement.classes, 1)
         for row, klass, tile, amount in calls:

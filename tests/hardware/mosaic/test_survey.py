@@ -40,7 +40,7 @@ def test_the_growth_example(case):
     found = surveyed(placement, placing.FIRST.hidden(0, 1))
     codes = {divmod(tile, 4): obstacle(found, tile, 8) for tile in range(16)}
     if case is placing.case_a:
-        assert codes == {tile: "fan-in" for tile in codes} | {(0, 0): "slots", (2, 3): "router"}
+        assert codes == dict.fromkeys(codes, "fan-in") | {(0, 0): "slots", (2, 3): "router"}
         return
     refused = {tile: code for tile, code in codes.items() if code}
     assert refused == {(0, 0): "slots", (2, 3): "router", (3, 3): "fan-in"}
