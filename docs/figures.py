@@ -132,9 +132,9 @@ def placement() -> str:
             cells += [f"{line['routing_devices']['mean']:.0f}", f"{line['energy_pj']['mean']:.0f}"]
             table.append(f"| {' | '.join([*cells, format(line['growths']['mean'], '.1f')])} |")
     words = [
-        f"Run {number}: annealing the learned policy's last networks (first {run['annealed']['networks']}) lowers their "
-        f"routing cells from {run['annealed']['cost_before']:.0f} to {run['annealed']['cost_after']:.0f}, and rewrites "
-        f"{run['annealed']['rewritten']:.0f} memristors on average."
+        f"Run {number}: annealing the learned policy's last networks (first {run['annealed']['networks']}) lowers "
+        f"their routing cells from {run['annealed']['cost_before']:.0f} to {run['annealed']['cost_after']:.0f}, and "
+        f"rewrites {run['annealed']['rewritten']:.0f} memristors on average."
         for number, run in enumerate(results["runs"])
     ]
     return "\n".join([*table, "", f"{results['contexts']} contexts of the {results['split']} split.", *words])
@@ -146,8 +146,8 @@ def metering() -> str:
     share, scaling = results["share"], results["scaling"]
     layers = list(next(iter(scaling.values())))
     lines = [
-        f"Of a decision of {results['rows']} rows on `{results['meter']}` ({share['decision_ms']:.1f} ms), the hardware "
-        f"takes {share['hardware_ms']:.1f} ms: {share['share']:.1%}. One growth decision of all rows, in ms:",
+        f"Of a decision of {results['rows']} rows on `{results['meter']}` ({share['decision_ms']:.1f} ms), the "
+        f"hardware takes {share['hardware_ms']:.1f} ms: {share['share']:.1%}. One growth decision of all rows, in ms:",
         "",
         f"| tiles | {' | '.join(f'{number} hidden layer' + 's' * (number != '1') for number in layers)} |",
         f"| --- | {' | '.join('---' for _ in layers)} |",
@@ -160,7 +160,7 @@ def metering() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     **{name: partial(study, name) for name in STUDIES},
     "throughput": throughput,
-    "refusals": refusals,
+    "reasons": refusals,
     "placement": placement,
     "metering": metering,
 }

@@ -121,6 +121,8 @@ class PlacedMeter(Meter, Protocol):
     def calibrate(self, reference: Architecture) -> None:
         """Make the reference network (N = 1) the unit of `usage`: from now on its usage is 1.
 
+        Meters that differ only in how they place networks have the same unit, so its usage may then be about 1.
+
         Raises:
             ValueError: the hardware has no room for it, even if channels had no limit.
         """

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growenv.hardware import METERS, Architecture, Meter, PlacedMeter
-from growenv.testing.placed import check_commit, check_names, check_placed
+from growenv.testing.placed import Decision, check_answers, check_commit, check_names
 from growenv.testing.require import own_randomness, require
 
 _ROUNDING = 1 + 1e-6
@@ -43,9 +43,10 @@ def check_meter(meter: str | Meter, *, rows: int = 6, rounds: int = 12) -> None:
         for seed in range(rounds):
             rng = np.random.default_rng(seed)
             network = _small_networks(rng, rows, directed=seed % 2 == 0)
-            if isinstance(part, PlacedMeter):
-                check_names(part, where)
-                _check_reference(copy.deepcopy(fresh), network, where)
+            other = copy.deepcopy(fresh)
+            if isinstance(other, PlacedMeter):
+                check_names(other, where)
+                _check_reference(other, network, where)
             _check_growth(part, copy.deepcopy(fresh), network, rng, where)
 
 
@@ -77,10 +78,18 @@ def _usage(meter: Meter, network: Architecture, where: str) -> NDArray[np.float6
 
 
 def _check_reference(meter: PlacedMeter, network: Architecture, where: str) -> None:
-    reference = _reserving(_only(network, 0))
-    meter.calibrate(reference)
-    usage = _usage(meter, reference, where)
-    require(np.allclose(usage, 1.0), f"{where}: the usage of the network that it was calibrated with is {usage}, not 1")
+    """The larger the reference, the smaller the share of it that a network uses."""
+    small = _reserving(_only(network, 0))
+    large = small.grown(np.arange(1), 3, 0)
+    shares = []
+    for reference in (small, large):
+        meter.calibrate(reference)
+        shares.append(_usage(meter, small, where)[0])
+    require(
+        0 < shares[1] <= shares[0],
+        f"{where}: a network uses {shares[0]} of itself, but {shares[1]} of a larger one; calibrate must make the "
+        "reference the unit of usage",
+    )
 
 
 def _check_growth(meter: Meter, fresh: Meter, network: Architecture, rng: np.random.Generator, where: str) -> None:
@@ -158,7 +167,9 @@ def _grow_once(
     nothing = _refusals(meter, network, request, np.zeros(network.rows), where)
     require((nothing[amount > 0] != 0).all(), f"{where}: growth was granted under a limit of 0")
     if isinstance(meter, PlacedMeter):
-        check_placed(meter, network, _reserving(network), generation, limit, where)
+        decision = Decision(meter, network, _reserving(network), generation, limit, where)
+        check_answers(decision)
+        check_commit(decision, rng)
     kept = meter.snapshot()
     fits = (refused == 0) & (amount > 0)
     grown = network.grown(layer, np.where(fits, amount, 0), generation)
@@ -174,7 +185,5 @@ def _grow_once(
             np.array_equal(_usage(each, network, where), before) and np.array_equal(answers, refused),
             f"{where}: answers after {what} are not those at the time of the snapshot",
         )
-    if isinstance(meter, PlacedMeter):
-        check_commit(meter, network, _reserving(network), generation, limit, rng, where)
     meter.commit(fits, grown)
     return grown

@@ -52,6 +52,27 @@ def test_counts_equal_a_count_of_single_connections(network):
     assert network.connections().tolist() == [counted_one_by_one(network, row) for row in range(network.rows)]
 
 
+def test_connections_of_one_more_unit_by_hand():
+    # 4 inputs; layer 0 has 3 + 1 units, layer 1 has 2 + 2; heads of 2 and 5. A new unit of task 1 in layer 0 reads 4
+    # inputs and is read by the 2 units of task 1 above; in layer 1 it reads 4 units and the head of task 1 reads it.
+    grown = architecture([[[3, 2], [1, 2]]] * 2, [[2, 5]] * 2)
+    assert grown.connections_per_unit(np.array([1, 0])).tolist() == [[4 + 2, 4 + 5], [4 + 4, 3 + 7]]
+    full = architecture([[[3, 2], [1, 2]]] * 2, [[2, 5]] * 2, directed=False)
+    assert full.connections_per_unit(np.array([1, 0])).tolist() == [[4 + 4, 4 + 5], [4 + 4, 4 + 7]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(architectures(), st.data())
+def test_connections_per_unit_are_those_that_any_number_of_new_units_adds(network, data):
+    generation = data.draw(npst.arrays(np.int64, network.rows, elements=st.integers(0, network.generations - 1)))
+    amount = data.draw(npst.arrays(np.int64, network.rows, elements=st.integers(0, 4)))
+    each = network.connections_per_unit(generation)
+    assert each.shape == (network.rows, network.layers)
+    for layer in range(network.layers):
+        added = network.grown(layer, amount, generation).connections() - network.connections()
+        assert added.sum(axis=1).tolist() == (amount * each[:, layer]).tolist()
+
+
 @settings(max_examples=40, deadline=None)
 @given(architectures())
 def test_rows_are_independent(network):

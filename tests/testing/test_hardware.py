@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from growenv.hardware import METERS, CountingMeter
+from growenv.hardware import METERS, CountingMeter, MosaicMeter
+from growenv.hardware.mosaic.spec import MosaicSpec
 from growenv.hardware.simple import neurons
 from growenv.testing import check_meter
 
@@ -50,11 +51,39 @@ class SlotMeter:
 
 @pytest.mark.parametrize("name", METERS.names())
 def test_our_own_meters_pass(name):
-    check_meter(name, rounds=4)
+    check_meter(name, rounds=2)
 
 
-def test_placed_hardware_passes():
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nt_port_channels": 5},
+        {"r1_port_channels": 5},
+        {"r0_port_channels": 2},
+        {"max_crossbar_side": 14},
+        {"max_memristors": 120},
+        {"max_energy_J": 120e-12, "energy_mode": "device"},
+        {"max_latency_s": 1.3e-6, "devices_per_synapse": 2},
+        {"rows": 1, "cols": 5, "neurons_per_tile": 12},
+        {"rows": 9, "cols": 9, "neurons_per_tile": 6},
+    ],
+)
+def test_mosaic_passes_with_every_limit_and_shape(change):
+    spec = MosaicSpec(**{"rows": 3, "cols": 3, **change})
+    check_meter(MosaicMeter(spec), rounds=2)
+    check_meter(MosaicMeter(spec, placement="row_major", routing_weight=1.0), rounds=1, rows=3)
+
+
+def test_hardware_that_has_slots_passes():
     check_meter(SlotMeter(), rounds=6)
+
+
+class Elsewhere(SlotMeter):
+    """Restores only what began in itself."""
+
+    def restore(self, state):
+        if len(self.placed):
+            super().restore(state)
 
 
 class Forgetful(SlotMeter):
@@ -71,9 +100,13 @@ class Committing(SlotMeter):
 
 @pytest.mark.parametrize(
     ("meter", "message"),
-    [(Forgetful(), "answers after restore"), (Committing(), "asked twice|after restore")],
+    [
+        (Forgetful(), "answers after restore are not"),
+        (Committing(), "asked twice|after restore"),
+        (Elsewhere(), "answers after restore in another meter|operands"),
+    ],
 )
-def test_placed_hardware_that_loses_its_state(meter, message):
+def test_hardware_that_loses_its_state(meter, message):
     with pytest.raises(AssertionError, match=message):
         check_meter(meter)
 
@@ -152,3 +185,85 @@ def test_names_that_are_wrong(monkeypatch):
         check_meter("yours")
     with pytest.raises(AssertionError, match="must name its unit"):
         check_meter(replace(good, unit=""))
+
+
+def test_a_new_head_for_which_growth_has_left_no_room():
+    dear = CountingMeter("mine", "neurons", lambda network: neurons(network) + 99 * (network.newest == 1))
+    with pytest.raises(AssertionError, match="with a new head networks use"):
+        check_meter(dear)
+
+
+# -- hardware with places ----------------------------------------------------------------------------------------------
+
+
+class Tiny(MosaicMeter):
+    """The smallest preset, of which one answer is changed."""
+
+    def __init__(self, **changes):
+        super().__init__("tiny")
+        self.asked = 0
+        for name, change in changes.items():
+            setattr(self, name, change(self, getattr(self, name)))
+
+
+def changed(change):
+    """An answer, changed after it has been worked out."""
+    return lambda meter, ask: lambda *asked: change(ask(*asked))
+
+
+def without_tiles(meter, assess):
+    def ask(network, reserved, requests, *rest):
+        return assess(network, reserved, requests._replace(tiles=None), *rest)
+
+    return ask
+
+
+def anywhere(meter, commit):
+    return lambda rows, architecture, tiles=None: commit(rows, architecture)
+
+
+def drifting(meter, assess):
+    def ask(*asked):
+        meter.asked += 1
+        codes, usage = assess(*asked)
+        return codes, usage + (meter.asked // 4) * 1.0
+
+    return ask
+
+
+def upside_down(meter, calibrate):
+    def turn(reference):
+        calibrate(reference)
+        meter._reference = tuple(1 / each for each in meter._reference)
+
+    return turn
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("assess", changed(lambda answer: (answer[0].astype(np.int64), answer[1])), "must give codes as int8"),
+        ("assess", changed(lambda answer: (answer[0], answer[1][:, 0])), "must give usage as float64"),
+        ("assess", changed(lambda answer: (answer[0] + np.int8(50), answer[1])), "outside of"),
+        ("assess", changed(lambda answer: (answer[0] * np.int8(0), answer[1])), "and refuse"),
+        ("assess", changed(lambda answer: (answer[0], answer[1] * 0)), "at least what it is now"),
+        ("assess", changed(lambda answer: (answer[0], answer[1] * np.inf)), "must be finite"),
+        ("assess", changed(lambda answer: (answer[0], answer[1] + 0.25)), "assess had said"),
+        ("assess", without_tiles, "granted growth where no tile was allowed"),
+        ("assess", drifting, "assess answered differently"),
+        ("commit", anywhere, "assess had said"),
+        ("features", changed(lambda features: features + 1), r"must be shares in \[0, 1\]"),
+        ("features", changed(lambda features: features[:, 1:]), "as many as there are feature_names"),
+        ("features", changed(lambda features: features.astype(np.float32)), "features must be float64"),
+        ("figures", changed(lambda figures: figures[:1]), "as many as there are figure_names"),
+        ("figures", changed(lambda figures: figures * np.nan), "figures must be finite"),
+        ("calibrate", upside_down, "calibrate must make the reference the unit"),
+        ("grid", lambda meter, grid: [2, 2], "grid must be rows and columns"),
+        ("grid", lambda meter, grid: (2, 0), "grid must be rows and columns"),
+        ("feature_names", lambda meter, names: (names[0], *names[1:-1], names[0]), "feature_names must be a tuple"),
+        ("figure_names", lambda meter, names: list(names), "figure_names must be a tuple"),
+    ],
+)
+def test_placed_hardware_that_is_wrong(part, change, message):
+    with pytest.raises(AssertionError, match=message):
+        check_meter(Tiny(**{part: change}), rounds=3)

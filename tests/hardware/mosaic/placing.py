@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from growenv.hardware import Architecture
+from growenv.hardware import Architecture, Requests
 from growenv.hardware.mosaic import Fabric, MosaicSpec, fabric, preset
 from growenv.hardware.mosaic.placement import Classes, Placement
 from tests.hardware.mosaic import reference as ref
@@ -185,3 +187,72 @@ def newest(placement: Placement) -> list[int]:
     """Classes of the hidden units that may grow: those of the last generation, layer by layer."""
     classes = placement.classes
     return [classes.hidden(layer, classes.generations - 1) for layer in range(classes.layers)]
+
+
+# --- growing networks -------------------------------------------------------------------------------------------------
+
+PLENTY = 1e9  # a budget that nothing uses up
+FULL = 3  # classes of a head that has not begun
+WHOLE_TABLE = Requests(np.repeat([0, 1], 3), np.tile([1, 3, 6], 2))
+
+
+class Story:
+    """Networks that grow at random on a meter: three tasks, two hidden layers."""
+
+    def __init__(self, meter, rows, seed, directed=True, inputs=4, units=2):
+        self.meter, self.rows, self.rng, self.task = meter, rows, np.random.default_rng(seed), 0
+        first = np.zeros((rows, 3, 2), dtype=np.int64)
+        first[:, 0] = self.rng.integers(1, units + 1, (rows, 2))
+        outputs = np.zeros((rows, 3), dtype=np.int64)
+        outputs[:, 0] = self.rng.integers(1, FULL + 1, rows)
+        self.now = architecture(inputs, first, outputs, directed)
+        meter.begin(everyone(self.now), self.reserved())
+
+    def reserved(self, now=None):
+        """The networks with full heads for tasks to come."""
+        now = self.now if now is None else now
+        return replace(now, outputs=np.where(now.outputs > 0, now.outputs, FULL))
+
+    def next_task(self):
+        """A head of at most FULL classes begins in every row."""
+        self.task += 1
+        outputs = self.now.outputs.copy()
+        outputs[:, self.task] = self.rng.integers(1, FULL + 1, self.rows)
+        self.now = replace(self.now, outputs=outputs)
+        self.meter.commit(everyone(self.now), self.now)
+
+    def generation(self):
+        """The task of every row."""
+        return np.full(self.rows, self.task)
+
+    def assess(self, requests=WHOLE_TABLE, limit=PLENTY):
+        """What the meter says of the requests."""
+        limits = np.broadcast_to(np.float64(limit), self.rows)
+        return self.meter.assess(self.now, self.reserved(), requests, self.generation(), limits)
+
+    def grow(self, requests=WHOLE_TABLE, limit=PLENTY):
+        """Every row makes one of its requests that fit, if there is any; returns which, -1 for none."""
+        codes = self.assess(requests, limit).codes
+        chosen = np.array([self.rng.choice(np.flatnonzero(row == 0)) if (row == 0).any() else -1 for row in codes])
+        amount = np.where(chosen >= 0, requests.amount[chosen], 0)
+        self.now = self.now.grown(requests.layer[chosen], amount, self.task)
+        tiles = None if requests.tiles is None else requests.tiles[chosen]
+        self.meter.commit(chosen >= 0, self.now, tiles)
+        return chosen
+
+    def figures(self):
+        """What the meter reports."""
+        return self.meter.figures(self.now)
+
+    def play(self, steps=9, **options):
+        """Grow through all tasks."""
+        for step in range(steps):
+            if step in (steps // 3, 2 * steps // 3):
+                self.next_task()
+            self.grow(**options)
+        return self
+
+
+def only(now: Architecture, row: int) -> Architecture:
+    """The network of one row."""
+    return replace(now, units=now.units[[row]], outputs=now.outputs[[row]])

@@ -182,11 +182,7 @@ def test_rows_do_not_depend_on_each_other(seed):
             same = ask(alone, layer[row], max(amount[row], 1), generation)
             assert same.code[0] == choice.code[row]
             if fits[row]:
-                assert (same.tile[0], same.hops[0], same.branches[0]) == (
-                    choice.tile[row],
-                    choice.hops[row],
-                    choice.branches[row],
-                )
+                assert [value[0] for value in same] == [value[row] for value in choice]
                 singles[row] = alone, before.grown(layer[row], amount[row], generation)
                 alone.follow(np.array([True]), singles[row][1])
     for row, (alone, _) in enumerate(singles):
