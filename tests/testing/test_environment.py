@@ -15,7 +15,10 @@ from growenv.vector_env import GrowthVectorEnv
 SMALL = {"tasks": 2, "decisions": 3, "minibatches": 3, "batch_size": 16, "validation_samples": 32, "test_samples": 32}
 
 
-@pytest.mark.parametrize("options", [{}, {"protection": "finetune", "meter": "macs", "streams": "split"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"where": "tile", "regions": (3, 1)}, {"protection": "finetune", "meter": "macs", "streams": "split"}],
+)
 def test_our_own_environments_pass(options):
     check_env(**SMALL, **options)
 
