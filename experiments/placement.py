@@ -32,8 +32,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from growenv.hardware.mosaic.anneal import anneal
-
 from agents.evaluation import EpisodeRecord, action_table, evaluation_contexts, make_vector_env, play
 from agents.learned import load_policy
 from agents.policy import Actions, Interface, Mask, Observations, Policy, PolicyFactory, legal_or_wait, without_regions
@@ -41,7 +39,8 @@ from agents.statistics import mean_interval, paired_interval
 from growenv.actions import WAIT
 from growenv.config import GrowthConfig
 from growenv.hardware import MosaicMeter
-from growenv.hardware.mosaic.drawing import draw_floorplan, draw_key
+from growenv.hardware.mosaic.anneal import anneal
+from growenv.hardware.mosaic.drawing import draw_floorplan, draw_key, key_height
 from growenv.hardware.mosaic.floorplan import Floorplan
 from growenv.randomness import Purpose, uniform
 from growenv.streams import Context
@@ -116,7 +115,9 @@ def ways(folder: str, contexts: Sequence[Context]) -> dict[str, Played]:
     auto = replace(config, where="auto")
     played[GREEDY] = play_through(again, auto, contexts)
     strips = MosaicMeter("digits" if config.meter == "mosaic" else str(config.meter)[7:], placement="row_major")
-    played[STRIPS] = play_through(again, replace(auto, meter=strips), contexts)
+    # Contexts have budgets of their own; strips need more routing from the start than the least that could be drawn.
+    wide = replace(auto, meter=strips, budget=(max(0.2, config.budget[0]), config.budget[1]))
+    played[STRIPS] = play_through(again, wide, contexts)
     played[RANDOM] = play_through(again, config, contexts)
     return played
 
@@ -157,19 +158,23 @@ def annealed(played: Played) -> dict[str, float]:
 
 def draw_floorplans(played: dict[str, Played], path: Path) -> None:
     """The first context's last network under the learned policy and with the same growth placed greedily."""
-    figure = Figure(figsize=(12.0, 6.6), layout="constrained")
+    plans = {name: played[name].plans[0] for name in (LEARNED, GREEDY)}
+    rows, columns = plans[LEARNED].fabric_shape
+    wide, side, key = 11.0, 5.2, key_height(plans[LEARNED])  # inches
+    high = side * rows / columns + key + 1.1
+    figure = Figure(figsize=(wide, high), facecolor="white")
     FigureCanvasAgg(figure)
-    left, right, key = figure.subplots(1, 3, width_ratios=(1, 1, 0.62))
-    for axes, name in ((left, LEARNED), (right, GREEDY)):
-        plan, record = played[name].plans[0], played[name].records[0]
+    for number, (name, plan) in enumerate(plans.items()):
+        record = played[name].records[0]
+        box = (0.02 + 0.5 * number, (key + 0.4) / high, side / wide, side * rows / columns / high)
+        axes = figure.add_axes(box)
         draw_floorplan(axes, plan)
-        axes.set_title(
-            f"{name} places: return {record.return_:.3f}, mean hops {plan.mean_hops:.2f},\n"
-            f"{plan.memristors:,} memristors, {record.hardware['energy_pj']:.0f} pJ",
-            fontsize=10,
-        )
-    draw_key(key, played[LEARNED].plans[0])
-    figure.savefig(path, dpi=120)
+        energy = f"{record.hardware['energy_pj']:.0f} pJ"
+        words = f"{plan.memristors:,} memristors  ·  mean hops {plan.mean_hops:.2f}  ·  {energy}"
+        figure.text(box[0], 1 - 0.28 / high, f"{name} places: return {record.return_:.3f}", fontsize=12, weight="bold")
+        figure.text(box[0], 1 - 0.5 / high, words, fontsize=9)
+    draw_key(figure.add_axes((0.02, 0.15 / high, 5.4 / wide, key / high)), plans[LEARNED])
+    figure.savefig(path, dpi=110)
 
 
 def draw_occupancy(played: dict[str, Played], path: Path) -> None:

@@ -12,7 +12,7 @@ IMAGES = {
     "max_hidden": [128, 128],
     "amounts": [8, 32],
     "meter": "mosaic-mnist",
-    "budget": [0.2, 0.6],
+    "budget": [0.3, 0.7],
 }
 """For images of 28x28 pixels, averaged down to what the hardware can hear; `GrowthConfig` has defaults for 8x8."""
 IDS = tuple(f"growenv/{streams}{dataset}-v1" for streams in STREAMS for dataset in DATASETS)

@@ -119,7 +119,7 @@ class PlacedMeter(Meter, Protocol):
         """Names of the `figures`."""
 
     def calibrate(self, reference: Architecture) -> None:
-        """Make the reference network (N = 1) the unit of `usage`: from now on its usage is 1.
+        """Make the reference network (N = 1) the unit of `usage`: as well placed as the hardware can, it uses 1.
 
         Meters that differ only in how they place networks have the same unit, so its usage may then be about 1.
 

@@ -108,12 +108,19 @@ def test_every_request_gets_the_tile_or_the_obstacle_of_a_search(name, directed)
     assert refused < 18
 
 
-@pytest.mark.parametrize("name", ["3x3x8", "unequal ports", "4x4x6"])
-@pytest.mark.parametrize("directed", [True, False])
-def test_whole_networks_are_placed_part_by_part_as_a_search_would(name, directed):
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        ("3x3x8", (15, 9)),
+        ("unequal ports", (11, 5)),
+        ("4x4x6", (16, 4)),
+        ("thin corners", (6, 12)),
+        ("short crossbars", (7, 10)),
+    ],
+)
+def test_whole_networks_are_placed_part_by_part_as_a_search_would(name, units):
     spec = CHIPS[name]
-    units = (spec.neurons_per_tile + 3, 5)
-    mapping, begun = started(spec, units=units, inputs=9, directed=directed)
+    mapping, begun = started(spec, units=units, inputs=9)
     other = Placement(fabric(spec), mapping.placement.classes, 1)
     for tile, amount in input_tiles(spec, 9):
         put(other, 0, tile, amount)
@@ -127,6 +134,7 @@ def test_whole_networks_are_placed_part_by_part_as_a_search_would(name, directed
             tile, code, _, _ = search(other, 0, klass, part)
             if code:
                 part //= 2
+                assert part
                 continue
             put(other, klass, tile, part)
             left -= part
@@ -215,11 +223,11 @@ def test_growing_and_going_back_is_the_identity():
     assert not mapping.shows(now)
     mapping.restore(kept)
     assert mapping.shows(now)
-    again, choice = mapping.snapshot(), ask(mapping, 0, 3, 0)
+    again = mapping.snapshot()
     for name, value in kept["placement"].items():
         assert np.array_equal(value, again["placement"][name])
     assert np.array_equal(kept["home"], again["home"])
-    assert all(np.array_equal(old, new) for old, new in zip(before, choice, strict=True))
+    assert np.array_equal(ask(mapping, 0, 3, 0), before)
 
 
 def test_a_copy_goes_its_own_way():
@@ -232,8 +240,7 @@ def test_a_copy_goes_its_own_way():
     after = mapping.snapshot()
     assert all(np.array_equal(value, after["placement"][name]) for name, value in kept["placement"].items())
     for layer, expected in enumerate(before):
-        choice = ask(mapping, layer, 3, 1)
-        assert all(np.array_equal(old, new) for old, new in zip(expected, choice, strict=True))
+        assert np.array_equal(ask(mapping, layer, 3, 1), expected)
 
 
 # --- heads to come ----------------------------------------------------------------------------------------------------
@@ -366,6 +373,7 @@ def test_on_large_fabrics_the_nearest_tiles_with_a_free_slot_are_searched(seed):
         klass = mapping.placement.classes.hidden(layer, step // 2)
         for row in range(2):
             near = nearest(mapping.placement, row, klass)
+            assert np.array_equal(mapping._shortlist(*numbers(row, klass))[0], near)
             found = survey(mapping.placement, *numbers(row, klass), near[None])
             rooms = np.minimum.reduce([found.slots, found.fan_in, found.router, found.crossbar])[0]
             cost = np.where(rooms >= amount[row], found.hops_in[0] + amount[row] * found.hops_each[0], 10**9)
@@ -379,18 +387,7 @@ def test_on_large_fabrics_the_nearest_tiles_with_a_free_slot_are_searched(seed):
 
 def nearest(placement, row, klass):
     """The tiles with a free slot that are nearest to all sources and readers, in rising order."""
-    hops, far = placement.fabric.hops.astype(int), []
-    for tile in range(placement.fabric.tiles):
-        if placement.occupied()[row, tile] < placement.fabric.spec.neurons_per_tile:
-            heard = placement.classes.reads[:, klass]
-            way = sum(int(size) * hops[source, tile] for source, size in _units(placement, row, heard))
-            far.append((way + hops[tile, placement.reached[row, klass]].sum(), tile))
-    return np.sort([tile for _, tile in sorted(far)[:EXACT_TILES]])
-
-
-def _units(placement, row, classes):
-    return [
-        (tile, placement.counts[row, klass, tile])
-        for klass, tile in np.argwhere(placement.counts[row])
-        if classes[klass]
-    ]
+    hops, counts = placement.fabric.hops.astype(int), placement.counts[row]
+    ends = counts[placement.classes.reads[:, klass]].sum(axis=0) + placement.reached[row, klass]
+    free = np.flatnonzero(counts.sum(axis=0) < placement.fabric.spec.neurons_per_tile)
+    return np.sort([tile for _, tile in sorted(((hops[tile] * ends).sum(), tile) for tile in free)[:EXACT_TILES]])

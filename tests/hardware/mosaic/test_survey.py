@@ -14,6 +14,7 @@ from tests.hardware.mosaic import placing
 from tests.hardware.mosaic import reference as ref
 from tests.hardware.mosaic.placing import CHIPS, chip, crowded, first_obstacle, network, newest, put, with_more
 
+MORE_CHIPS = {**CHIPS, "narrow tiles": chip(max_crossbar_side=6), "2x2x12": chip(2, 2, 12, max_crossbar_side=16)}
 ORDER = ("slots", "fan_in", "router", "crossbar")
 
 
@@ -63,10 +64,10 @@ def test_sixteen_units_of_case_b_fit_where_eight_do_until_slots_or_channels_run_
 # --- every tile and every amount --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("name", MORE_CHIPS)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_survey_knows_for_every_tile_and_amount_what_the_reference_finds(name, seed):
-    spec = CHIPS[name]
+    spec = MORE_CHIPS[name]
     placement = crowded(spec, seed, layers=1 + seed % 2, generations=1 + seed % 3)
     rng = np.random.default_rng(seed)
     for klass in newest(placement):
@@ -186,3 +187,15 @@ def surveyed_on(spec, placement):
     for klass, tile in np.argwhere(placement.counts[0]):
         put(other, klass, tile, placement.counts[0, klass, tile])
     return surveyed(other, 1)
+
+
+def test_a_unit_whose_routes_branch_takes_two_columns_of_a_router():
+    # From (0,0) to (1,0) and to (1,1): both routes enter the router below and leave it to the south and to the east.
+    spec = chip(2, 2, max_crossbar_side=5)
+    placement = Placement(fabric(spec), Classes(2, 1, True), 1)
+    for tile in (2, 3):
+        put(placement, 2, tile, 1)
+    found = surveyed(placement, 1)
+    for amount in (1, 2, 3):
+        expected = "crossbar" if amount == 3 else ""
+        assert obstacle(found, 0, amount) == expected == first_obstacle(spec, with_more(placement, 0, 1, 0, amount))
