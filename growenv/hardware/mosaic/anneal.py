@@ -24,8 +24,10 @@ Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 # Temperature at the start, as a share of the mean difference between the start and its neighbours, and at the end, as
-# a share of the former. Of the few that were tried, these did best on networks of 4 to 16 groups.
+# a share of the former. Chosen by trial on networks of 4 to 16 groups.
 _HOT, _COLD = 0.2, 0.01
+# By how much a step changes the penalty, and how far from the given one at most: it rises while limits are broken.
+_ADAPT, _FARTHEST = 1.03, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,9 @@ def anneal(
     The cost is R + penalty E: R is the sum over all groups of units times routing cells of their route union, and E the
     sum of all units, channels and crossbar lines beyond the limits. A step draws changes at random, works out all their
     costs at once, as the rows of one `Placement`, and draws the next state among them and the present one with weights
-    exp(-cost / T). T falls geometrically. A change moves a group of hidden units to another tile, or half of it, or
-    swaps two groups; inputs and heads stay. The result is the best state of all that kept every limit.
+    exp(-cost / T). T falls geometrically; the penalty rises while E > 0, and falls otherwise. A change moves a group of
+    hidden units to another tile, or half of it, or swaps two groups; inputs and heads stay. The result is the best of
+    all states tried that kept every limit.
 
     Args:
         mapping: placed networks; it stays as it is.
@@ -69,7 +72,7 @@ def anneal(
         seed: of the search's own generator; equal seeds give equal results.
         steps: states that are drawn, at least 1.
         candidates: changes that are tried in each step, at least 1.
-        penalty: cost of a unit, channel or line beyond the limits, in routing cells, above 0.
+        penalty: cost of a unit, channel or line beyond the limits at the start, in routing cells, above 0.
 
     Returns:
         A placement that keeps all limits, those of the whole chip included. It has no more routing than the start,
@@ -82,7 +85,7 @@ def anneal(
     """
     for name, given, least in (("row", row, 0), ("seed", seed, 0), ("steps", steps, 1), ("candidates", candidates, 1)):
         _check_integer(name, given, least)
-    if not isinstance(penalty, Real) or not 0 < penalty < math.inf:
+    if not (_is_number(penalty, Real) and 0 < penalty < math.inf):
         raise ValueError(f"penalty={penalty!r}: expected a finite number above 0")
     if row >= mapping.rows or not mapping.placement.counts[row].any():
         raise ValueError(f"row={row!r}: expected a placed network, 0..{mapping.rows - 1}; call begin first")
@@ -101,7 +104,7 @@ def anneal(
 
 
 class _Search:
-    """The search for one network: its state, and the best valid state yet, as units of each class on each tile, (C, T)."""
+    """The search for one network; states are units of each class on each tile, (C, T)."""
 
     def __init__(self, mapping: Mapping, row: int, candidates: int, penalty: float) -> None:
         self.trials = _several(mapping, row, candidates)
@@ -115,23 +118,25 @@ class _Search:
         self.least = 0
         routing, excess = self._judge(self.state[None])
         self.routing, self.excess = int(routing[0]), int(excess[0])
-        self.cost = float(routing[0] + penalty * excess[0])
 
     def run(self, generator: np.random.Generator, steps: int) -> None:
         """Go so many steps, ever colder."""
-        hot = 0.0
+        penalty, hot = self.penalty, 0.0
+        now = self.routing, self.excess
         for step in range(steps):
             trials = self._draw(generator)
             if not len(trials):
                 return
-            routing, excess = self._judge(trials)
-            costs = np.append(routing + self.penalty * excess, self.cost)
-            hot = hot or max(1.0, _HOT * float(np.abs(costs - self.cost)[:-1].mean()))
+            routing, excess = (np.append(*values) for values in zip(self._judge(trials), now, strict=True))
+            more = (routing - now[0]) + penalty * (excess - now[1])
+            hot = hot or max(1.0, _HOT * float(np.abs(more[:-1]).mean()))
             temperature = hot * _COLD ** (step / steps)
             # The largest of these is a draw with weights exp(-cost / temperature).
-            chosen = int((generator.gumbel(size=len(costs)) - costs / temperature).argmax())
+            chosen = int((generator.gumbel(size=len(more)) - more / temperature).argmax())
             if chosen < len(trials):
-                self.state, self.cost = trials[chosen], float(costs[chosen])
+                self.state, now = trials[chosen], (int(routing[chosen]), int(excess[chosen]))
+            penalty *= _ADAPT if now[1] else 1.0 / _ADAPT
+            penalty = min(max(penalty, self.penalty / _FARTHEST), self.penalty * _FARTHEST)
 
     def _draw(self, generator: np.random.Generator) -> Ints:
         """Neighbours of the state, (n, C, T); n is 0 where there are none."""
@@ -149,8 +154,8 @@ class _Search:
         """Routing and excess of states, (n,) each; remembers the best valid one."""
         placement = self.trials.placement
         _stand(placement, trials)
-        routing, excess = resources.routing_events(placement), _excess(placement)
-        routing, excess = routing[: len(trials)].astype(np.int64), excess[: len(trials)]
+        routing: Ints = resources.routing_events(placement)[: len(trials)].astype(np.int64)
+        excess = _excess(placement)[: len(trials)]
         for number in np.argsort(routing, kind="stable"):
             if self.best is not None and routing[number] >= self.least:
                 break
@@ -175,7 +180,7 @@ def _several(mapping: Mapping, row: int, rows: int) -> Mapping:
     """One network of a mapping, so many times, with everybody still to be placed."""
     units, outputs = (np.repeat(table[[row]], rows, axis=0) for table in (mapping.units, mapping.outputs))
     network = Architecture(mapping.inputs, units, outputs, mapping.placement.classes.directed)
-    several = Mapping(mapping.fabric, mapping.strategy, network, mapping.limits)
+    several = Mapping(mapping.fabric, mapping.strategy, network)
     several.units, several.outputs, several.home = units, outputs, np.repeat(mapping.home[[row]], rows, axis=0)
     return several
 
@@ -265,6 +270,10 @@ def _rewritten(before: Placement, row: int, after: Placement) -> int:
     return after.fabric.spec.devices_per_synapse * synapses + routing
 
 
-def _check_integer(name: str, given: object, least: int) -> None:
-    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
+def _is_number(given: object, kind: type) -> bool:
+    return isinstance(given, kind) and not isinstance(given, bool)
+
+
+def _check_integer(name: str, given: int, least: int) -> None:
+    if not _is_number(given, Integral) or given < least:
         raise ValueError(f"{name}={given!r}: expected an integer of at least {least}")

@@ -142,7 +142,8 @@ def picture(floorplan: Floorplan, path: str | PathLike[str], title: str = "Floor
     figure = Figure(figsize=(wide, high), dpi=_DOTS, facecolor="white")
     FigureCanvasAgg(figure)
     left, across = margin / wide, room / wide
-    figure.text(left, 1 - 0.3 / high, title, fontsize=13, weight="bold", color=_INK)
+    size = min(13.0, 13.0 * 44 / max(len(title), 1))  # about 44 letters of that size are as wide as the picture
+    figure.text(left, 1 - 0.3 / high, title, fontsize=size, weight="bold", color=_INK)
     lines = f"{slots_in_use(floorplan)}\n{costs(floorplan)}".replace("  ", "  ·  ")
     figure.text(left, 1 - 0.38 / high, lines, fontsize=9, color=_INK, va="top", linespacing=1.4)
     fabric = (left, (key + 0.45) / high, side * columns / wide, side * rows / high)

@@ -224,7 +224,7 @@ def test_a_budget_that_is_used_up_exactly_fits():
 )
 def test_keeps_the_protocol(meter):
     assert isinstance(meter, PlacedMeter)
-    check_meter(meter, rounds=2)
+    check_meter(meter, rows=3, rounds=2)
 
 
 def test_presets_are_registered():
