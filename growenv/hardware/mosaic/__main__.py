@@ -102,13 +102,12 @@ def _map(options: argparse.Namespace) -> str:
     network = largest(widths[0], widths[1:-1], options.tasks, widths[-1])
     meter, annealed = _placed(spec, network, options)
     plan = meter.floorplan(network, 0)
+    heads = f"{options.tasks} head{'s' * (options.tasks != 1)}"
     if options.png is not None:
-        _draw(
-            plan, options.png, f"Hidden layers: {len(widths) - 2}, heads: {options.tasks}, placed by {options.strategy}"
-        )
+        _draw(plan, options.png, f"{len(widths) - 1} layers, {heads}, placed by {options.strategy}")
     use = _use(meter, network)
     if not options.json:
-        title = f"{'-'.join(str(width) for width in widths)}, {options.tasks} head{'s' * (options.tasks != 1)}, on "
+        title = f"{'-'.join(str(width) for width in widths)}, {heads}, on "
         title += f"{spec.rows}x{spec.cols} tiles of {spec.neurons_per_tile} neurons, placed by {options.strategy}"
         return "\n".join([title, "", floorplan.text(plan), "", *_lines(use, annealed)]) + "\n"
     found = {"spec": spec.to_json(), "widths": widths, "tasks": options.tasks, "strategy": options.strategy, "use": use}

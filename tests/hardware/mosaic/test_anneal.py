@@ -78,9 +78,10 @@ def test_half_a_group_moves_where_the_whole_has_no_room():
 
 
 def test_full_tiles_swap():
-    # Every tile is full, so nothing can move alone. Layer 0 on (1,1), layer 1 on (0,1): 8 x (3 + 1 + 3); swapped: 8 x 3.
+    # Every tile is full, so nothing moves alone. Layer 0 on (1,1) and layer 1 on (0,1) cost 8 x (3 + 1 + 3), and the
+    # ways to (1,1) and to (1,0) meet in the corner router between them; swapped, they cost 8 x 3.
     empty, full = chain(8, 0, 0, 8), chain(8, 8, 8, 8)
-    start = placed(chip(2, 2), empty)
+    start = placed(chip(2, 2), empty, limits=False)
     for layer, tile in ((0, 3), (1, 1)):
         units = full.units * (np.arange(2) <= layer)
         start.follow(everyone(full), Architecture(8, units, full.outputs, True), np.arange(4)[None] == tile)
@@ -168,8 +169,9 @@ def test_a_start_that_cannot_be_repaired_is_refused():
         ({}, 12),
         ({"max_energy_J": 35e-12}, 12),
         ({"max_energy_J": 33e-12}, 13),
-        # 80 synapses; greedy has 24 routing devices more, the optimum 12. Latency: three tiles and 2 cells, or 5.
+        # 80 synapses; greedy has 24 routing devices more, the optimum 12.
         ({"max_memristors": 104}, 12),
+        # Three tiles and 2 cells take 500 ns, with 5 cells 800.
         ({"max_latency_s": 500e-9}, 12),
     ],
 )
@@ -185,7 +187,7 @@ def test_limits_of_the_whole_chip_are_kept(limits, least):
 
 def test_a_start_beyond_a_limit_of_the_whole_chip_is_repaired_or_refused():
     start = placed(replace(chip(), max_latency_s=500e-9), GREEDY_FAILS)
-    assert resources.latency(start.placement, start.placement.counts)[0] == pytest.approx(700e-9)
+    assert resources.latency(start.placement, start.placement.counts)[0] == pytest.approx(800e-9)
     assert anneal(start, steps=100).after == 12
     with pytest.raises(ValueError, match="no placement within all limits"):
         anneal(placed(replace(chip(), max_memristors=91), GREEDY_FAILS), steps=20)
@@ -214,7 +216,6 @@ def rewritten(start: Mapping, row: int, end: Mapping) -> int:
     """Memristors that are programmed anew, neuron by neuron: as many neurons of each class as possible stay."""
     old, new = network(start.placement, row).neurons, []
     wanted = Counter((one.kind, one.layer, one.generation, one.tile) for one in network(end.placement).neurons)
-    wanted.subtract({})
     staying = []
     for one in old:
         key = (one.kind, one.layer, one.generation, one.tile)
