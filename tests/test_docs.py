@@ -231,14 +231,15 @@ def the_map() -> str:
 
 def test_every_part_of_the_code_is_on_the_map() -> None:
     rooms = the_map()
-    for path in [*ROOT.glob("growenv/**/*.py"), *ROOT.glob("agents/*.py"), *ROOT.glob("*.py")]:
+    rest = [path for folder in ("agents", "benchmarks", "experiments") for path in ROOT.glob(f"{folder}/*.py")]
+    for path in [*ROOT.glob("growenv/**/*.py"), *ROOT.glob("*.py"), *rest]:
         if path.name != "__init__.py":
             where = path.relative_to(ROOT)
             assert re.search(rf"\b{re.escape(path.name)}\b", rooms), f"put {where} on the map in docs/architecture.md"
 
 
 def test_the_map_shows_nothing_else() -> None:
-    folders = ("growenv", "agents", "benchmarks")
+    folders = ("growenv", "agents", "benchmarks", "experiments")
     known = {path.name for path in [*ROOT.glob("*.py"), *(f for each in folders for f in ROOT.glob(f"{each}/**/*.py"))]}
     assert set(re.findall(r"[\w-]+\.py\b", the_map())) <= known
 

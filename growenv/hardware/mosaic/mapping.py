@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 FITS, SLOTS, FAN_IN, ROUTER, CROSSBAR = range(5)
 OBSTACLES = ("", "slots", "fan-in", "router", "crossbar")
 """Why units do not fit on a tile, in the order in which it is asked."""
+_COLUMNS = ("tiles", *(each.name for each in fields(Survey)))
 EXACT_TILES = 64
 """On larger fabrics only so many of the nearest tiles with a free slot are looked at, so that costs stay linear."""
 
@@ -61,12 +62,16 @@ class Mapping:
         self.home = np.zeros_like(architecture.outputs)
         self.generation = np.full(self.rows, -1, dtype=np.int64)
         self._known = np.zeros(self.rows, dtype=np.bool_)
-        self._table: dict[str, Ints] = {}
+        self._table = np.zeros((0, 0, 0, 0), dtype=np.int64)  # surveys, (N, L, columns, M)
 
     def copy(self) -> Mapping:
         """The same networks once more, to try something."""
         twin = copy.copy(self)
-        twin.placement, twin.generation, twin._table = copy.copy(self.placement), self.generation.copy(), {}
+        twin.placement, twin.generation, twin._table = (
+            copy.copy(self.placement),
+            self.generation.copy(),
+            self._table.copy(),
+        )
         twin.restore(self.snapshot())
         return twin
 
@@ -94,18 +99,36 @@ class Mapping:
     def begin(self, rows: Mask, architecture: Architecture) -> None:
         """Place whole networks in some rows, (N,); heads that are still to come get what the architecture gives them.
 
+        Equal networks stand alike, so each kind is placed once.
+
         Raises:
             ValueError: there are too many inputs, or something does not fit.
         """
         relays = input_tiles(self.fabric.spec, self.inputs)
+        row = np.flatnonzero(rows)
+        networks = np.concatenate([architecture.units[row].reshape(len(row), -1), architecture.outputs[row]], axis=1)
+        _, first, kind = np.unique(networks, axis=0, return_index=True, return_inverse=True)
+        once = row[first]
         self.placement.clear(rows)
         self.units[rows], self.outputs[rows], self.home[rows] = 0, 0, 0
         self._known[rows] = False
-        row = np.flatnonzero(rows)
-        nothing = np.zeros_like(row)
+        nothing = np.zeros_like(once)
         for tile, amount in relays:
-            self.placement.place(row, nothing, nothing + tile, nothing + amount)
-        self.follow(rows, architecture)
+            self.placement.place(once, nothing, nothing + tile, nothing + amount)
+        self.follow(np.isin(np.arange(self.rows), once), architecture)
+        self.survey(once, self._newest(once))
+        self._repeat(once[kind.reshape(-1)], row)
+
+    def _newest(self, row: Ints) -> Ints:
+        """The newest generation of hidden units, (n,); 0 where there are none."""
+        grown = self.units[row].sum(axis=2) > 0
+        return np.asarray(np.where(grown, np.arange(self.units.shape[1]), 0).max(axis=1))
+
+    def _repeat(self, source: Ints, row: Ints) -> None:
+        """Let some rows be like others."""
+        self.placement.repeat(source, row)
+        for values in (self.units, self.outputs, self.home, self.generation, self._known, self._table):
+            values[row] = values[source]
 
     def follow(self, rows: Mask, architecture: Architecture, allowed: Mask | None = None) -> None:
         """Place what some rows' networks have more than before.
@@ -119,7 +142,6 @@ class Mapping:
             ValueError: something does not fit, or a network has lost units.
         """
         self._follow_heads(rows, architecture.outputs)
-        self._check_heads(rows)
         new = np.where(rows[:, None, None], architecture.units - self.units, 0)
         if new.min() < 0:
             raise ValueError("a network has fewer units than before; networks only grow, so begin it anew")
@@ -127,7 +149,7 @@ class Mapping:
             self._add(new[:, generation, layer], int(layer), int(generation), allowed)
 
     def _follow_heads(self, rows: Mask, outputs: Ints) -> None:
-        placement = self.placement
+        placement, placed = self.placement, False
         for head in np.flatnonzero((rows[:, None] & (outputs > 0) & (outputs != self.outputs)).any(axis=0)):
             now, held = outputs[:, head], self.outputs[:, head]
             klass = placement.classes.head(head)
@@ -135,6 +157,7 @@ class Mapping:
             if len(row):
                 self.home[row, head] = tile = self._head_home(row, now[row], int(head))
                 placement.place(row, np.full_like(row, klass), tile, now[row])
+                placed = True
             row = np.flatnonzero(rows & (now > 0) & (held > 0))
             if (now[row] > held[row]).any():
                 raise ValueError(f"head {head} has {now[row].max()} outputs, but slots for {held[row].min()} are held")
@@ -142,6 +165,8 @@ class Mapping:
             changed = rows & (now > 0)
             self.outputs[changed, head] = now[changed]
             self._known[changed] = False
+        if placed:
+            self._check_heads(rows)
 
     def _head_home(self, row: Ints, amount: Ints, head: int) -> Ints:
         """A tile with room for a new head in each row, (n,)."""
@@ -210,8 +235,7 @@ class Mapping:
         stale = row[~self._known[row] | (self.generation[row] != generation)]
         if not len(stale):
             return
-        later = np.arange(self.units.shape[1])[None, :, None] > generation[:, None, None]
-        if (self.units[row] * later).any():
+        if (generation < self._newest(row)).any():
             raise ValueError("units can only grow in the newest generation, but later ones have units already")
         self.generation[row] = generation
         classes, layers = self.placement.classes, self.units.shape[2]
@@ -222,10 +246,10 @@ class Mapping:
         values = {"tiles": tiles, **{field.name: getattr(found, field.name) for field in fields(Survey)}}
         if not self.limits:
             values["fan_in"] = values["router"] = values["crossbar"] = np.full(tiles.shape, PLENTY)
-        for name, value in values.items():
-            if name not in self._table:
-                self._table[name] = np.zeros((self.rows, layers, tiles.shape[1]), dtype=np.int64)
-            self._table[name][stale] = value.reshape(len(stale), layers, -1)
+        if not self._table.size:
+            self._table = np.zeros((self.rows, layers, len(_COLUMNS), tiles.shape[1]), dtype=np.int64)
+        for column, name in enumerate(_COLUMNS):
+            self._table[stale, :, column] = values[name].reshape(len(stale), layers, -1)
         self._known[stale] = True
 
     def choose(self, row: Ints, layer: Ints, amount: Ints, allowed: Mask | None = None) -> Choice:
@@ -235,7 +259,7 @@ class Mapping:
             row, layer, amount: the requests, (n,) each.
             allowed: tiles on which they may stand, (n, T); any where None.
         """
-        table = {name: values[row, layer] for name, values in self._table.items()}
+        table = dict(zip(_COLUMNS, self._table[row, layer].transpose(1, 0, 2), strict=True))
         wanted = np.asarray(amount)[:, None]
         code = np.zeros(table["tiles"].shape, dtype=np.int8)
         for number, name in ((CROSSBAR, "crossbar"), (ROUTER, "router"), (FAN_IN, "fan_in"), (SLOTS, "slots")):

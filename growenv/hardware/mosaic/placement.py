@@ -255,6 +255,13 @@ class Placement:
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
+    def repeat(self, source: Ints, row: Ints) -> None:
+        """Let some rows be like others, both (n,)."""
+        self.changes += 1
+        for name in _STATE:
+            table = getattr(self, name)
+            table[row] = table[source]
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that changes."""
         return {name: getattr(self, name).copy() for name in _STATE}

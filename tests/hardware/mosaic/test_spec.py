@@ -68,9 +68,10 @@ def test_presets_have_the_published_totals(name):
 
 
 def test_presets_are_the_ones_that_are_documented():
-    assert set(PRESETS) == {*TABLE, "digits"}
+    assert set(PRESETS) == {*TABLE, "digits", "mnist"}
     assert preset("demo") == MosaicSpec()
-    assert (preset("digits").rows, preset("digits").cols, preset("digits").neurons_per_tile) == (4, 4, 32)
+    assert preset("digits") == MosaicSpec(rows=3, cols=3, neurons_per_tile=32)
+    assert preset("mnist") == MosaicSpec(rows=3, cols=3, neurons_per_tile=100)
     assert preset("weber2025").r0_channels == 8
 
 
