@@ -132,12 +132,12 @@ def placement() -> str:
             cells += [f"{line['routing_devices']['mean']:.0f}", f"{line['energy_pj']['mean']:.0f}"]
             table.append(f"| {' | '.join([*cells, format(line['growths']['mean'], '.1f')])} |")
     words = [
-        f"Run {number}: annealing the learned policy's last networks (first {run['annealed']['networks']}) lowers "
+        f"- Run {number}: annealing the learned policy's last networks (first {run['annealed']['networks']}) lowers "
         f"their routing cells from {run['annealed']['cost_before']:.0f} to {run['annealed']['cost_after']:.0f}, and "
         f"rewrites {run['annealed']['rewritten']:.0f} memristors on average."
         for number, run in enumerate(results["runs"])
     ]
-    return "\n".join([*table, "", f"{results['contexts']} contexts of the {results['split']} split.", *words])
+    return "\n".join([*table, "", f"{results['contexts']} contexts of the {results['split']} split.", "", *words])
 
 
 def metering() -> str:

@@ -177,7 +177,7 @@ class Admission:
         return self.meter.usage(self.architecture(episodes)) / self.capacity
 
     def refresh(self, episodes: Episodes) -> None:
-        """Work out what every action would cost now and whether it fits."""
+        """Work out what every action would cost now and whether it fits; `episodes.used` must be up to date."""
         learner, actions = self.learner, self.actions
         now, reserved = self.architecture(episodes), self.architecture(episodes, reserve=True)
         limit = episodes.budget * self.capacity
@@ -188,7 +188,7 @@ class Admission:
             self.features = self.placed.features(now)
         else:
             refused, usage = self._assess(now, reserved, limit)
-        self.costs[:, 1:] = (usage - self.meter.usage(now)[:, None]) / self.capacity
+        self.costs[:, 1:] = usage / self.capacity - episodes.used[:, None]
         widths, most = learner.units.sum(axis=1), np.array(self.config.max_hidden)
         too_wide = widths[:, actions.layer[1:]] + actions.amount[1:] > most[actions.layer[1:]]
         self.codes[:, 1:] = np.where(too_wide, 1, np.where(refused > 0, refused + 1, 0))

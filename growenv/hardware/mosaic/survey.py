@@ -170,7 +170,11 @@ def _alike(readers: Mask) -> list[tuple[Ints, tuple[int, ...]]]:
     """Rows of a mask, (n, T), sorted by the set of tiles that they mark: indices of the rows, and the tiles."""
     bits = np.packbits(readers, axis=1)
     short = bits.shape[1] <= 8  # then a set is one number, which is much faster to sort
-    keys = np.pad(bits, ((0, 0), (0, 8 - bits.shape[1]))).view(np.uint64)[:, 0] if short else bits
+    keys = bits
+    if short:
+        keys = np.zeros((len(bits), 8), dtype=np.uint8)
+        keys[:, : bits.shape[1]] = bits
+        keys = keys.view(np.uint64)[:, 0]
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return [
         (np.flatnonzero(inverse.reshape(-1) == number), tuple(np.flatnonzero(readers[row]).tolist()))
