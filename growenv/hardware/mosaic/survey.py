@@ -169,12 +169,11 @@ class _Question:
 def _alike(readers: Mask) -> list[tuple[Ints, tuple[int, ...]]]:
     """Rows of a mask, (n, T), sorted by the set of tiles that they mark: indices of the rows, and the tiles."""
     bits = np.packbits(readers, axis=1)
-    short = bits.shape[1] <= 8  # then a set is one number, which is much faster to sort
-    keys = bits
-    if short:
-        keys = np.zeros((len(bits), 8), dtype=np.uint8)
-        keys[:, : bits.shape[1]] = bits
-        keys = keys.view(np.uint64)[:, 0]
+    keys: NDArray[Any] = bits
+    if bits.shape[1] <= 8:  # then a set is one number, which is much faster to sort
+        padded = np.zeros((len(bits), 8), dtype=np.uint8)
+        padded[:, : bits.shape[1]] = bits
+        keys = padded.view(np.uint64)[:, 0]
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return [
         (np.flatnonzero(inverse.reshape(-1) == number), tuple(np.flatnonzero(readers[row]).tolist()))
