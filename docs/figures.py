@@ -93,7 +93,7 @@ def engine_cell(line: dict[str, float]) -> str:
     )
 
 
-def refusals() -> str:
+def reasons() -> str:
     """How a random policy's requests are answered."""
     results = json.loads(REFUSALS.read_text())
     lines = results["lines"]
@@ -160,7 +160,7 @@ def metering() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     **{name: partial(study, name) for name in STUDIES},
     "throughput": throughput,
-    "reasons": refusals,
+    "reasons": reasons,
     "placement": placement,
     "metering": metering,
 }

@@ -13,11 +13,11 @@ from growenv.actions import ActionTable
 from growenv.config import GrowthConfig
 from growenv.episodes import Episodes
 from growenv.hardware import METERS, Architecture, PlacedMeter, Requests, largest
+from growenv.hardware.meter import ROUNDING
 from growenv.learner import Learner
 from growenv.streams import Context
 from growenv.streams.distributions import OOD_BUDGET
 
-_ROUNDING = 1.0 + 1e-9
 _STATE = ("codes", "costs", "features", "figures")
 
 
@@ -87,7 +87,7 @@ class Admission:
         config, learner = self.config, self.learner
         needed = self._start_usage(np.full((1, learner.tasks), learner.classes, dtype=np.int64))
         lowest = config.budget[0] * (OOD_BUDGET if config.split == "ood" else 1.0)
-        if needed > lowest * self.capacity * _ROUNDING:
+        if needed > lowest * self.capacity * ROUNDING:
             raise ValueError(
                 f"the initial network {config.hidden} with {learner.tasks} heads needs {needed:.6g} "
                 f"({self.meter.unit}), but the lowest budget, {lowest:g} of the largest network's {self.capacity:.6g}, "
@@ -113,7 +113,7 @@ class Admission:
         """
         for row in map(int, np.flatnonzero(rows)):
             needed, room = self._needed(contexts[row]), contexts[row].budget * self.capacity
-            if needed > room * _ROUNDING:
+            if needed > room * ROUNDING:
                 raise ValueError(
                     f"the initial network {self.config.hidden} with its heads needs {needed:.6g} "
                     f"({self.meter.unit}), but the budget of context {contexts[row].id} is {room:.6g}; raise the "

@@ -91,7 +91,8 @@ class Assessment(NamedTuple):
 
     Attributes:
         codes: index into the meter's reasons, int8 [N, A]; 0 where the request fits.
-        usage: what the row would use after it, in the meter's unit, float64 [N, A]; as before where it does not fit.
+        usage: what the row would use after it, in the meter's unit, float64 [N, A]; as before where it has no
+            place.
     """
 
     codes: NDArray[np.int8]
@@ -164,5 +165,8 @@ class PlacedMeter(Meter, Protocol):
     def floorplan(self, architecture: Architecture, row: int) -> Any:
         """One network on the hardware, for pictures."""
 
+
+ROUNDING = 1.0 + 1e-9
+"""A limit is a share times a capacity, and rounding must not refuse what fits exactly (0.29 * 100 < 29)."""
 
 METERS: Registry[Meter] = Registry("meter")

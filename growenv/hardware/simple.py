@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from growenv.hardware.architecture import Architecture
-from growenv.hardware.meter import METERS
-
-# A limit is a share times a capacity, and rounding must not refuse what fits exactly (0.29 * 100 = 28.999999999999996).
-_ROUNDING = 1e-9
+from growenv.hardware.meter import METERS, ROUNDING
 
 BYTES_PER_PARAMETER = 4  # 32-bit floats
 
@@ -76,7 +73,7 @@ class CountingMeter:
         limit: NDArray[np.float64],
     ) -> NDArray[np.int8]:
         """1 ("budget") where the grown network would use more than `limit`; arguments as in `Meter.refuse`."""
-        over = self.usage(architecture.grown(layer, amount, generation)) > np.asarray(limit) * (1.0 + _ROUNDING)
+        over = self.usage(architecture.grown(layer, amount, generation)) > np.asarray(limit) * ROUNDING
         return (over & (np.asarray(amount) > 0)).astype(np.int8)
 
     def begin(self, rows: NDArray[np.bool_], architecture: Architecture) -> None:

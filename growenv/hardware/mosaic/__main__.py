@@ -24,7 +24,7 @@ from growenv.hardware.mosaic.meter import MosaicMeter
 from growenv.hardware.mosaic.placement import Placement
 from growenv.hardware.mosaic.report import figures
 from growenv.hardware.mosaic.spec import PRESETS, MosaicSpec, preset
-from growenv.hardware.mosaic.strategies import STRATEGIES, strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES
 from growenv.registry import unknown_name
 
 _SIDES = ("north", "east", "south", "west")
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     place = commands.add_parser("map", help="place a whole network on a chip, and say what it uses")
     place.add_argument("--widths", required=True, metavar="W,W,...", help="inputs, hidden layers, outputs of each head")
     _add_chip(place)
-    names = ", ".join((*STRATEGIES, _ANNEAL))
+    names = ", ".join((*STRATEGIES.names(), _ANNEAL))
     place.add_argument("--strategy", default="greedy", help=f"one of {names} (default: greedy)")
     place.add_argument("--seed", type=int, help=f"of --strategy {_ANNEAL} (default: 0)")
     place.add_argument("--tasks", type=int, default=1, help="heads, one for each task (default: 1)")
@@ -135,8 +135,8 @@ def _placed(
     spec: MosaicSpec, network: Architecture, options: argparse.Namespace
 ) -> tuple[MosaicMeter, Annealed | None]:
     """A meter that holds the placed network, and what annealing changed."""
-    if options.strategy not in (*STRATEGIES, _ANNEAL):
-        raise unknown_name("placement strategy", options.strategy, (*STRATEGIES, _ANNEAL))
+    if options.strategy not in (*STRATEGIES.names(), _ANNEAL):
+        raise unknown_name("placement strategy", options.strategy, (*STRATEGIES.names(), _ANNEAL))
     if options.strategy != _ANNEAL:
         if options.seed is not None:
             raise ValueError(f"--seed {options.seed}: {options.strategy} draws nothing; add --strategy {_ANNEAL}")
@@ -156,7 +156,7 @@ def _annealed(meter: MosaicMeter, network: Architecture, seed: int) -> Annealed:
         start = meter.mapping
         refusal = ""
     except ValueError as error:
-        start = Mapping(meter.fabric, strategy("greedy"), network, limits=False)
+        start = Mapping(meter.fabric, STRATEGIES.make("greedy"), network, limits=False)
         start.begin(_EVERYONE, network)
         refusal = f"greedy places do not fit: {error}. "
     assert start is not None

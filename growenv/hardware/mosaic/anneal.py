@@ -112,7 +112,7 @@ class _Search:
         classes, spec = mapping.placement.classes, mapping.fabric.spec
         self.hidden = np.zeros((classes.count, 1), dtype=np.bool_)
         self.hidden[1 : classes.head(0)] = True
-        self.limited = any(limit is not None for limit in (spec.max_memristors, spec.max_energy_J, spec.max_latency_s))
+        self.limited = any(limit is not None for limit in spec.limits)
         self.state: Ints = mapping.placement.counts[row].copy()
         self.best: Ints | None = None
         self.least = 0

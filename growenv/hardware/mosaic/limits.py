@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growenv.hardware.architecture import Architecture
+from growenv.hardware.meter import ROUNDING
 from growenv.hardware.mosaic import resources
 from growenv.hardware.mosaic.mapping import OBSTACLES, Mapping
 
@@ -32,9 +33,8 @@ def over_limits(
         generation: task during which they would grow, (N,).
         wanted: requests that have a place, bool (N, A).
     """
-    spec = mapping.fabric.spec
+    limits = mapping.fabric.spec.limits
     codes = np.zeros(layer.shape, dtype=np.int64)
-    limits = (spec.max_memristors, spec.max_energy_J, spec.max_latency_s)
     if all(limit is None for limit in limits):
         return codes
     for action in range(layer.shape[1]):
@@ -44,7 +44,7 @@ def over_limits(
         for number in reversed(range(len(LIMITS))):
             limit = limits[number]
             if limit is not None:
-                over = values[number][rows] > limit * (1.0 + 1e-9)
+                over = values[number][rows] > limit * ROUNDING
                 codes[rows[over], action] = len(OBSTACLES) + number
     return codes
 
@@ -55,28 +55,21 @@ def check_limits(mapping: Mapping, network: Architecture, rows: NDArray[np.bool_
     Raises:
         ValueError: one does not.
     """
-    spec = mapping.fabric.spec
-    limits = (spec.max_memristors, spec.max_energy_J, spec.max_latency_s)
+    limits = mapping.fabric.spec.limits
     for name, limit, values in zip(LIMITS, limits, _values(mapping, network), strict=True):
         most = values[rows].max(initial=0.0)
-        if limit is not None and most > limit * (1.0 + 1e-9):
+        if limit is not None and most > limit * ROUNDING:
             raise ValueError(
                 f"the initial network with all its heads needs {most:.4g} ({name}, SI units), but the chip's "
                 f"limit is {limit:.4g}; raise the limit or start with fewer neurons"
             )
 
 
-def memristors(mapping: Mapping, network: Architecture) -> NDArray[np.float64]:
-    """Synapses and programmed routing devices, (N,)."""
-    synapses = mapping.fabric.spec.devices_per_synapse * network.connections().sum(axis=1)
-    return np.asarray(synapses + resources.routing_devices(mapping.placement), dtype=np.float64)
-
-
 def _values(mapping: Mapping, network: Architecture) -> list[NDArray[np.float64]]:
     present = mapping.present(network)
     placement = mapping.placement
     return [
-        memristors(mapping, network),
+        resources.memristors(placement, network),
         resources.energy(placement, present),
         resources.latency(placement, present),
     ]

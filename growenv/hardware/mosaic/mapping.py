@@ -67,11 +67,8 @@ class Mapping:
     def copy(self) -> Mapping:
         """The same networks once more, to try something."""
         twin = copy.copy(self)
-        twin.placement, twin.generation, twin._table = (
-            copy.copy(self.placement),
-            self.generation.copy(),
-            self._table.copy(),
-        )
+        twin.placement, twin.generation = copy.copy(self.placement), self.generation.copy()
+        twin._table = np.zeros((0, 0, 0, 0), dtype=np.int64)  # nothing is known of the copies
         twin.restore(self.snapshot())
         return twin
 
@@ -105,6 +102,8 @@ class Mapping:
             ValueError: there are too many inputs, or something does not fit.
         """
         relays = input_tiles(self.fabric.spec, self.inputs)
+        if not rows.any():
+            return
         row = np.flatnonzero(rows)
         networks = np.concatenate([architecture.units[row].reshape(len(row), -1), architecture.outputs[row]], axis=1)
         _, first, kind = np.unique(networks, axis=0, return_index=True, return_inverse=True)

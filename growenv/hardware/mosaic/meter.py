@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from growenv.hardware.architecture import Architecture
-from growenv.hardware.meter import METERS, Assessment, Requests
+from growenv.hardware.meter import METERS, ROUNDING, Assessment, Requests
 from growenv.hardware.mosaic import resources
 from growenv.hardware.mosaic.fabric import fabric
 from growenv.hardware.mosaic.floorplan import Floorplan
-from growenv.hardware.mosaic.limits import LIMITS, check_limits, memristors, over_limits
+from growenv.hardware.mosaic.limits import LIMITS, check_limits, over_limits
 from growenv.hardware.mosaic.mapping import OBSTACLES, Mapping
 from growenv.hardware.mosaic.spec import PRESETS, MosaicSpec, preset
-from growenv.hardware.mosaic.strategies import strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES, Strategy
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 REASONS = (*OBSTACLES, *LIMITS, "budget")
 _BUDGET = len(REASONS) - 1
-_ROUNDING = 1e-9
 
 
 class MosaicMeter:
@@ -39,7 +38,7 @@ class MosaicMeter:
 
     Args:
         spec: the hardware, or the name of a preset.
-        placement: how tiles are chosen: ``greedy`` or ``row_major``.
+        placement: how tiles are chosen: ``greedy``, ``row_major``, or a `Strategy` object.
         routing_weight: weight of routing energy in `usage`; memristors have the rest.
         name: name under which it is registered.
 
@@ -59,7 +58,7 @@ class MosaicMeter:
         self,
         spec: MosaicSpec | str = "digits",
         *,
-        placement: str = "greedy",
+        placement: str | Strategy = "greedy",
         routing_weight: float = 0.5,
         name: str = "mosaic",
     ) -> None:
@@ -67,7 +66,9 @@ class MosaicMeter:
             raise ValueError(f"routing_weight={routing_weight!r}: expected a number from 0 to 1")
         self.spec = preset(spec) if isinstance(spec, str) else spec
         self.fabric = fabric(self.spec)
-        self.strategy = strategy(placement)
+        self.strategy = STRATEGIES.make(placement)
+        if not isinstance(self.strategy, Strategy):
+            raise ValueError(f"placement={placement!r}: expected {', '.join(STRATEGIES.names())} or a Strategy object")
         self.name, self.routing_weight = name, float(routing_weight)
         self.grid = (self.spec.rows, self.spec.cols)
         routers = self.fabric.edge_routers + self.fabric.corner_routers
@@ -90,7 +91,8 @@ class MosaicMeter:
         if mapping is None or not mapping.shows(architecture):
             mapping = Mapping(self.fabric, self.strategy, architecture, limits=False)
             mapping.begin(np.ones(architecture.rows, dtype=np.bool_), architecture)
-        return self._share(memristors(mapping, architecture), resources.routing_events(mapping.placement))
+        placement = mapping.placement
+        return self._share(resources.memristors(placement, architecture), resources.routing_events(placement))
 
     def refuse(
         self,
@@ -166,9 +168,9 @@ class MosaicMeter:
             ValueError: the fabric has no room for the inputs, for the heads, or for a single unit in each layer.
         """
         reference = self._narrowed(reference)
-        mapping = Mapping(self.fabric, strategy("greedy"), reference, limits=False)
+        mapping = Mapping(self.fabric, STRATEGIES.make("greedy"), reference, limits=False)
         mapping.begin(np.ones(1, dtype=np.bool_), reference)
-        devices = float(memristors(mapping, reference)[0])
+        devices = float(resources.memristors(mapping.placement, reference)[0])
         self._reference = (devices, max(1.0, float(resources.routing_events(mapping.placement)[0])))
 
     def assess(
@@ -217,7 +219,7 @@ class MosaicMeter:
         spikes = None if rates is None else self._spikes(mapping, rates)
         return np.stack(
             [
-                memristors(mapping, architecture),
+                resources.memristors(mapping.placement, architecture),
                 resources.routing_devices(placement).astype(np.float64),
                 resources.mean_hops(placement, present),
                 resources.energy(placement, present, spikes) * 1e12,
@@ -296,18 +298,18 @@ class MosaicMeter:
         choice = mapping.choose(row, layer.ravel(), amount.ravel(), allowed)
         code, hops, branches = (values.reshape(shape) for values in (choice.code, choice.hops, choice.branches))
         devices = self.spec.devices_per_synapse
+        events = resources.routing_events(mapping.placement)[:, None] + np.where(code == 0, hops, 0)
 
         def after(network: Architecture) -> Floats:
             each = np.take_along_axis(network.connections_per_unit(generation), layer, axis=1)
-            now, events = memristors(mapping, network), resources.routing_events(mapping.placement)
-            more, crossed = devices * amount * each + branches, np.where(code == 0, hops, 0)
-            return self._share(now[:, None] + np.where(code == 0, more, 0), events[:, None] + crossed)
+            now = resources.memristors(mapping.placement, network)[:, None]
+            return self._share(now + np.where(code == 0, devices * amount * each + branches, 0), events)
 
         usage = after(architecture)
         tile = choice.tile.reshape(shape)
         code = np.maximum(code, over_limits(mapping, reserved, tile, layer, amount, generation, code == 0))
         held = after(reserved)
-        over = (code == 0) & (held > limit[:, None] * (1.0 + _ROUNDING))
+        over = (code == 0) & (held > limit[:, None] * ROUNDING)
         return Assessment(np.where(over, _BUDGET, code).astype(np.int8), usage)
 
 

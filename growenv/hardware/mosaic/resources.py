@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from growenv.hardware.architecture import Architecture
 from growenv.hardware.mosaic.placement import Placement
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
+
+
+def memristors(placement: Placement, network: Architecture) -> Floats:
+    """Synapses of the networks and programmed routing devices, (N,) (5)."""
+    synapses = placement.fabric.spec.devices_per_synapse * network.connections().sum(axis=1)
+    return np.asarray(synapses + routing_devices(placement), dtype=np.float64)
 
 
 def routing_devices(placement: Placement) -> Ints:

@@ -217,6 +217,11 @@ class MosaicSpec:
         """Whether every peripheral area is known (above 0); otherwise `provisioned_area_m2` is too small."""
         return min(self.row_area_m2, self.column_area_m2, self.neuron_area_m2) > 0
 
+    @property
+    def limits(self) -> tuple[int | None, float | None, float | None]:
+        """Most memristors, joules and seconds of a network; None where there is no limit."""
+        return self.max_memristors, self.max_energy_J, self.max_latency_s
+
     def tile_memristors(self) -> int:
         """Memristors of one neuron tile: d N (N + sum of its port channels), without the first N if not recurrent."""
         return self.devices_per_synapse * self.neurons_per_tile * self.tile_rows

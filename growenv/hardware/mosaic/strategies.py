@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from growenv.hardware.mosaic.fabric import Fabric
 from growenv.hardware.mosaic.spec import MosaicSpec
-from growenv.registry import unknown_name
+from growenv.registry import Registry
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
@@ -18,6 +18,7 @@ MOST_INPUT_TILES = 3
 """A tile hears input tiles of row 0 from west, east and north; no more than three port-fulls of inputs can meet."""
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Ranks the tiles on which a growth request would fit; among equals the lower tile number is taken."""
 
@@ -51,18 +52,9 @@ class RowMajor:
         return np.asarray(distance * fabric.tiles + tiles, dtype=np.float64)
 
 
-STRATEGIES: dict[str, type[Greedy] | type[RowMajor]] = {"greedy": Greedy, "row_major": RowMajor}
-
-
-def strategy(name: str) -> Strategy:
-    """The strategy called `name`.
-
-    Raises:
-        UnknownNameError: there is none.
-    """
-    if name not in STRATEGIES:
-        raise unknown_name("placement strategy", name, list(STRATEGIES))
-    return STRATEGIES[name]()
+STRATEGIES: Registry[Strategy] = Registry("placement strategy")
+STRATEGIES.register("greedy", Greedy)
+STRATEGIES.register("row_major", RowMajor)
 
 
 def input_tiles(spec: MosaicSpec, inputs: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from growenv.hardware.architecture import Architecture
 from growenv.hardware.mosaic import fabric, resources
 from growenv.hardware.mosaic.anneal import anneal
 from growenv.hardware.mosaic.mapping import Mapping
-from growenv.hardware.mosaic.strategies import strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES
 from growenv.registry import UnknownNameError
 from tests.hardware.mosaic import reference as ref
 from tests.hardware.mosaic.placing import CHIPS, architecture, chip, everyone, first_obstacle, network
@@ -25,7 +25,7 @@ SHORT = {"steps": 25, "candidates": 8}
 
 def placed(spec, one: Architecture, limits=True, name="greedy") -> Mapping:
     """A mapping of whole networks."""
-    mapping = Mapping(fabric(spec), strategy(name), one, limits)
+    mapping = Mapping(fabric(spec), STRATEGIES.make(name), one, limits)
     mapping.begin(everyone(one), one)
     return mapping
 
@@ -330,9 +330,9 @@ def test_wrong_numbers_are_refused(options, message):
 
 def test_a_row_that_never_began_is_refused():
     with pytest.raises(ValueError, match="row=0: expected a placed network"):
-        anneal(Mapping(fabric(chip()), strategy("greedy"), GREEDY_FAILS))
+        anneal(Mapping(fabric(chip()), STRATEGIES.make("greedy"), GREEDY_FAILS))
 
 
 def test_annealing_is_no_strategy_for_growing_networks():
     with pytest.raises(UnknownNameError, match="unknown placement strategy 'anneal'"):
-        strategy("anneal")
+        STRATEGIES.make("anneal")

@@ -152,7 +152,7 @@ def test_the_fullest_ports_are_named_with_their_side_and_how_many_are_as_full(ca
 
 
 def test_each_strategy_places_the_same_network(capsys):
-    for name in (*STRATEGIES, "anneal"):
+    for name in (*STRATEGIES.names(), "anneal"):
         found = found_by(f"{SMALL} --strategy {name}", capsys)
         assert found["strategy"] == name
         sums = [sum(np.sum(tile[kind]) for tile in found["tiles"]) for kind in ("inputs", "hidden", "outputs")]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from growenv.hardware import MosaicMeter
-from growenv.hardware.mosaic import fabric
-from growenv.hardware.mosaic.limits import LIMITS, memristors, over_limits
+from growenv.hardware.mosaic import fabric, resources
+from growenv.hardware.mosaic.limits import LIMITS, over_limits
 from growenv.hardware.mosaic.mapping import OBSTACLES, Mapping
-from growenv.hardware.mosaic.strategies import strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES
 from tests.hardware.mosaic import reference as ref
 from tests.hardware.mosaic.placing import architecture, chip, everyone, network, with_more
 
@@ -32,7 +32,7 @@ def needs(spec, one):
 
 def placed(spec, network_):
     """The networks on the chip."""
-    mapping = Mapping(fabric(spec), strategy("greedy"), network_)
+    mapping = Mapping(fabric(spec), STRATEGIES.make("greedy"), network_)
     mapping.begin(everyone(network_), network_)
     return mapping
 
@@ -205,6 +205,11 @@ def test_without_limits_nothing_is_asked():
 def test_memristors_are_synapses_and_routing_devices():
     mapping = placed(BASE, small())
     one = network(mapping.placement)
-    assert memristors(mapping, small()).tolist() == [ref.synapses(BASE, one) + ref.used_router_devices(one)]
+    assert resources.memristors(mapping.placement, small()).tolist() == [
+        ref.synapses(BASE, one) + ref.used_router_devices(one)
+    ]
     fewer = small(outputs=(2, 0))  # the second head has not begun: no synapses yet, but its channels are programmed
-    assert memristors(mapping, fewer)[0] == memristors(mapping, small())[0] - 2 * 2 * 2
+    assert (
+        resources.memristors(mapping.placement, fewer)[0]
+        == resources.memristors(mapping.placement, small())[0] - 2 * 2 * 2
+    )

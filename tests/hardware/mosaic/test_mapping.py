@@ -10,7 +10,7 @@ import pytest
 from growenv.hardware.mosaic import fabric
 from growenv.hardware.mosaic.mapping import EXACT_TILES, OBSTACLES, Mapping
 from growenv.hardware.mosaic.placement import Placement
-from growenv.hardware.mosaic.strategies import RowMajor, head_tiles, input_tiles, strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES, RowMajor, head_tiles, input_tiles
 from growenv.hardware.mosaic.survey import survey
 from tests.hardware.mosaic import reference as ref
 from tests.hardware.mosaic.placing import (
@@ -33,7 +33,7 @@ def started(spec, units=(2, 2), tasks=3, rows=1, inputs=4, directed=True, name="
     first = np.zeros((rows, tasks, len(units)), dtype=np.int64)
     first[:, 0] = units
     begun = architecture(inputs, first, np.full((rows, tasks), classes), directed)
-    mapping = Mapping(fabric(spec), strategy(name), begun)
+    mapping = Mapping(fabric(spec), STRATEGIES.make(name), begun)
     mapping.begin(everyone(begun), begun)
     return mapping, begun
 
@@ -337,7 +337,7 @@ def test_a_head_without_a_reserve_must_find_its_channels():
     # A last layer on (1,0) and (1,2) fills the ports of (2,1) that a head needs; nothing was held for it.
     spec = chip(nt_port_channels=3)
     first = architecture(2, [[[8], [0]]], [[0, 0]])
-    mapping = Mapping(fabric(spec), strategy("greedy"), first)
+    mapping = Mapping(fabric(spec), STRATEGIES.make("greedy"), first)
     mapping.begin(np.array([True]), first)
     with pytest.raises(ValueError, match=r"inputs or heads do not fit on the fabric \(fan-in\); begin with the heads"):
         mapping.follow(np.array([True]), architecture(2, first.units, [[2, 0]]))
@@ -353,7 +353,7 @@ def test_old_generations_do_not_grow_any_more():
 def test_without_limits_only_slots_count():
     spec = chip(nt_port_channels=1, r1_port_channels=1, r0_port_channels=1, max_crossbar_side=1)
     now = architecture(12, [[[20, 20]]], [[8]])
-    mapping = Mapping(fabric(spec), strategy("greedy"), now, limits=False)
+    mapping = Mapping(fabric(spec), STRATEGIES.make("greedy"), now, limits=False)
     mapping.begin(np.array([True]), now)
     assert mapping.placement.occupied().sum() == 60
     assert ask(mapping, 0, 8, 0).code[0] in (0, OBSTACLES.index("slots"))

@@ -13,7 +13,7 @@ from growenv.hardware import MosaicMeter, Requests, largest
 from growenv.hardware.mosaic import PRESETS, fabric
 from growenv.hardware.mosaic.floorplan import text
 from growenv.hardware.mosaic.mapping import Mapping
-from growenv.hardware.mosaic.strategies import strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES
 from growenv.registry import UnknownNameError
 from tests.hardware.mosaic import reference as ref
 from tests.hardware.mosaic.placing import PLENTY, WHOLE_TABLE, Story, architecture, chip, everyone, network, only
@@ -23,7 +23,7 @@ from tests.hardware.mosaic.placing import PLENTY, WHOLE_TABLE, Story, architectu
 
 def costs(spec, placed):
     """Memristors and routing cells of a network that is placed greedily as if channels had no limit."""
-    mapping = Mapping(fabric(spec), strategy("greedy"), placed, limits=False)
+    mapping = Mapping(fabric(spec), STRATEGIES.make("greedy"), placed, limits=False)
     mapping.begin(everyone(placed), placed)
     one = network(mapping.placement)
     return ref.synapses(spec, one) + ref.used_router_devices(one), ref.tree_cells(one)
@@ -172,6 +172,15 @@ def test_features_are_those_of_the_networks_now():
     assert not np.array_equal(meter.features(full), first), "heads that have begun have synapses"
 
 
+def test_when_no_row_begins_nothing_changes():
+    meter, begun = MosaicMeter(), largest(64, (4, 4), 2, 10)
+    meter.begin(np.zeros(1, dtype=bool), begun)
+    meter.begin(np.ones(1, dtype=bool), begun)
+    usage = meter.usage(begun)
+    meter.begin(np.zeros(1, dtype=bool), begun)
+    assert np.array_equal(meter.usage(begun), usage)
+
+
 def test_a_row_that_begins_anew_forgets_and_the_others_stay():
     meter = MosaicMeter(chip())
     story = Story(meter, 3, 5)
@@ -219,6 +228,7 @@ def test_a_floorplan_shows_who_stands_where(name):
     [
         ({"spec": "digit"}, UnknownNameError, "unknown Mosaic preset 'digit'.*digits"),
         ({"placement": "greddy"}, UnknownNameError, "unknown placement strategy 'greddy'.*greedy"),
+        ({"placement": 3}, ValueError, "placement=3: expected greedy, row_major or a Strategy object"),
         ({"routing_weight": 1.5}, ValueError, r"routing_weight=1.5: expected a number from 0 to 1"),
         ({"routing_weight": -0.1}, ValueError, r"routing_weight=-0.1"),
         ({"routing_weight": float("nan")}, ValueError, r"routing_weight=nan"),

@@ -7,7 +7,7 @@ import pytest
 
 from growenv.hardware.mosaic import fabric, preset
 from growenv.hardware.mosaic.placement import Classes, Placement
-from growenv.hardware.mosaic.strategies import Greedy, RowMajor, head_tiles, input_tiles, strategy
+from growenv.hardware.mosaic.strategies import STRATEGIES, Greedy, RowMajor, head_tiles, input_tiles
 from growenv.registry import UnknownNameError
 from tests.hardware.mosaic.placing import chip, first_obstacle, network, put
 
@@ -110,7 +110,7 @@ def test_row_major_has_a_strip_for_each_layer_and_fills_it_row_by_row(layer, lay
 
 
 def test_strategies_have_names():
-    assert isinstance(strategy("greedy"), Greedy)
-    assert isinstance(strategy("row_major"), RowMajor)
+    assert isinstance(STRATEGIES.make("greedy"), Greedy)
+    assert isinstance(STRATEGIES.make("row_major"), RowMajor)
     with pytest.raises(UnknownNameError, match="unknown placement strategy 'greddy'.*greedy"):
-        strategy("greddy")
+        STRATEGIES.make("greddy")
