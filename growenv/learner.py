@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.config import GrowthConfig
-from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, RandomGrowth, checked_proposal
+from growenv.growth import (
+    OPERATORS,
+    CrossEntropy,
+    Evidence,
+    GrowthBatch,
+    GrowthOperator,
+    Proposal,
+    RandomGrowth,
+    checked_proposal,
+)
 from growenv.networks import OPTIMIZERS, StackedMLP
+from growenv.networks.inheritance import forget_head_rates, inherit, set_rates
 from growenv.networks.layout import round_up
 from growenv.protection import PROTECTIONS
 from growenv.randomness import Purpose, uniform
@@ -24,6 +34,9 @@ from growenv.streams.row_data import EVALUATION_CHUNK, RowData
 ABSENT = -1e9
 """Added to the logits of classes that a task does not have: their probability is then exactly zero."""
 LEAST_PROBABILITY = 1e-12
+PROBE_SAMPLES = 128
+"""Samples of a probe batch (released code of GradMax, Evci et al. 2022)."""
+_PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,7 @@ class Learner:
         self.optimizer.restart(rows)
         index = _index(rows)
         self.network.weights[-1][index] = self._fresh_head(self.task)[index]
+        forget_head_rates(self.network, rows)
         self._absent = self._absent_classes(self.task)[:, :, None]
         self._validation = None
 
@@ -167,24 +181,56 @@ class Learner:
         """Make all room first, then propose, then write: a failing operator leaves nothing behind."""
         network = self.network
         growing = [layer for layer, amount in enumerate(amounts) if amount.any()]
-        batches = {
-            layer: GrowthBatch(layer, amounts[layer], self.data.seeds, network.widths[:, layer].copy())
-            for layer in growing
-        }
-        first = {layer: network.reserve(layer, amounts[layer]) for layer in growing}
+        batches = [self.reserve(layer, amounts[layer]) for layer in growing]
         try:
-            proposals = {
-                layer: checked_proposal(network, batch, operator.propose(network, batch))
-                for layer, batch in batches.items()
-            }
+            proposals = [checked_proposal(network, batch, operator.propose(network, batch)) for batch in batches]
         except BaseException:
             for layer in growing:
                 network.active_units[:, layer] -= amounts[layer]
             network.fit()
             raise
-        for layer, (fan_in, fan_out) in proposals.items():
-            network.set_units(layer, first[layer], amounts[layer], fan_in, fan_out)
-            self.units[np.arange(self.rows), self.task, layer] += amounts[layer]
+        for batch, proposal in zip(batches, proposals, strict=True):
+            self._write(batch, proposal)
+            self.units[np.arange(self.rows), self.task, batch.layer] += batch.amounts
+
+    def reserve(self, layer: int, amounts: NDArray[np.int64]) -> GrowthBatch:
+        """Make room for new units of one layer, without weights as yet; what an operator is then told.
+
+        Args:
+            layer: hidden layer that grows.
+            amounts: new units of each row, shape (N,).
+        """
+        units = self.network.widths[:, layer].copy()
+        outputs = self.data.task_classes[np.arange(self.rows), self.task]
+        first = self.network.reserve(layer, amounts)
+        return GrowthBatch(layer, amounts, self.data.seeds, units, first, outputs, self.evidence)
+
+    def _write(self, batch: GrowthBatch, proposal: Proposal) -> None:
+        network, layer, first, amounts = self.network, batch.layer, batch.first, batch.amounts
+        if proposal.incoming is not None:
+            network.replace(layer, amounts > 0, proposal.incoming)
+        if proposal.outgoing is not None:
+            network.replace(layer + 1, amounts > 0, proposal.outgoing)
+        network.set_units(layer, first, amounts, proposal.fan_in, proposal.fan_out)
+        if proposal.parents is not None and proposal.shares is not None:
+            inherit(network, layer, first, amounts, proposal.parents, proposal.shares)
+        if proposal.rates is not None:
+            set_rates(network, layer, first, amounts, *proposal.rates)
+
+    @torch.no_grad()
+    def evidence(self, number: int = 0, samples: int = PROBE_SAMPLES) -> Evidence:
+        """A probe batch of every row's current task, seen through its network as it is now.
+
+        Args:
+            number: which batch; equal numbers are equal samples until the network has trained on.
+            samples: samples of the batch.
+        """
+        chosen, labels = self.data.minibatches(
+            self.task, self.steps * _PROBES + number, 1, samples, purpose=Purpose.PROBE
+        )
+        return Evidence(
+            self.network, self.data.gather(chosen[0]), CrossEntropy(labels[0], self._absent.transpose(1, 2))
+        )
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     POLICY = 6
     TRANSFORM = 7
     PROTECTION = 8
+    PROBE = 9
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,8 +1,10 @@
-"""Growth operators: how new neurons start."""
+"""Growth operators: how new neurons start, and what they are told."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv.growth.evidence import Evidence
 from growenv.networks import StackedMLP
-from growenv.randomness import Purpose, normal
 from growenv.registry import Registry
+
+
+def _no_probes(number: int) -> Evidence:
+    raise RuntimeError(f"probe batch {number} was asked for, but this growth has no data; use an operator without any")
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,62 @@ class GrowthBatch:
         amounts: new units of each row, shape (N,), 0 for rows that do not grow.
         seeds: inner seed of each row, shape (N,).
         units: units of the layer before growth, shape (N,): with the seed, the counter of a row's random numbers.
+        first: position of each row's first new unit among the layer's active ones, shape (N,). From there on the layer
+            has units without any weights, which change nothing.
+        outputs: classes of each row's current task, shape (N,): columns of the head that are in use.
+        probe: gives the evidence of probe batch 0, 1, 2, ..., drawn from the current task's training samples.
     """
 
     layer: int
     amounts: NDArray[np.int64]
     seeds: NDArray[np.uint64]
     units: NDArray[np.int64]
+    first: NDArray[np.int64]
+    outputs: NDArray[np.int64]
+    probe: Callable[[int], Evidence] = field(default=_no_probes, repr=False)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Probe batch 0."""
+        return self.probe(0)
+
+    def readers(self, network: StackedMLP) -> NDArray[np.int64]:
+        """What can hear the new units and trains, (N,): active units of the next layer, or outputs of the head."""
+        above = self.layer + 1
+        return self.outputs if above == network.depth else network.active_units[:, above]
+
+    @property
+    def most(self) -> int:
+        """K, the most units that a row adds."""
+        return int(self.amounts.max())
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What becomes of a layer: new units and, where an operator changes older ones, their new weights.
+
+    Rows that do not grow, and columns or rows past a row's amount, are ignored.
+
+    Attributes:
+        fan_in: incoming weights of new units, (N, fan_in, K), in the order in which the layer reads, biases among them.
+        fan_out: outgoing weights, (N, K, fan_out of the next block); None for zero.
+        incoming: new weights into all active units of the layer, (N, fan_in, active); None leaves them. Columns of
+            new units are ignored.
+        outgoing: new weights into the active units of the next layer, or into the head, (N, fan_in of it, fan_out of
+            it); None leaves them. Rows of new units are ignored.
+        parents: unit that each new one copies, as a position among frozen and active units, int64 (N, K), -1 for none;
+            the copy inherits the optimiser's state.
+        shares: share of its parent's outgoing weights that each copy has, (N, K).
+        rates: step sizes of the new units' incoming and outgoing weights relative to the optimiser's, two tensors (N,).
+    """
+
+    fan_in: Tensor
+    fan_out: Tensor | None = None
+    incoming: Tensor | None = None
+    outgoing: Tensor | None = None
+    parents: Tensor | None = None
+    shares: Tensor | None = None
+    rates: tuple[Tensor, Tensor] | None = None
 
 
 @runtime_checkable
@@ -44,89 +100,49 @@ class GrowthOperator(Protocol):
     name: str
     preserving: bool
 
-    def propose(self, network: StackedMLP, batch: GrowthBatch) -> tuple[Tensor, Tensor | None]:
-        """Weights of the new units; room for them has been made already, the network is not changed.
+    def propose(self, network: StackedMLP, batch: GrowthBatch) -> Proposal:
+        """Weights of the new units; room for them has been made already, and this must not change the network.
+
+        The proposal for a row must not depend on its neighbours. Frozen units have no weights that could be changed.
 
         Args:
             network: the stack.
             batch: what grows.
-
-        Returns:
-            Incoming weights, shape (N, fan_in, K) with K = max(amounts), in the order in which the layer reads, and
-            outgoing weights, shape (N, K, fan_out of the next block), or None for zero.
         """
 
 
-class RandomGrowth:
-    """Random incoming weights, zero outgoing weights: the function is unchanged and every new neuron can learn.
-
-    Incoming weights are isotropic Gaussian vectors over everything the layer reads except the constant unit (so new
-    biases are zero), scaled to ``scale`` times the length of a He-initialised unit's, sqrt(2) for unit-variance inputs
-    (He et al. 2015, arXiv 1502.01852). With zero outgoing weights their first gradient is that of the outgoing side.
-
-    Args:
-        scale: length of the new incoming vectors relative to He initialisation, above 0.
-    """
-
-    name = "random"
-    preserving = True
-
-    def __init__(self, scale: float = 1.0) -> None:
-        if not scale > 0:
-            raise ValueError(f"the scale of random growth must be above 0, got {scale}")
-        self.scale = scale
-
-    def propose(self, network: StackedMLP, batch: GrowthBatch) -> tuple[Tensor, Tensor | None]:
-        """Weights of the new units; see `GrowthOperator.propose`."""
-        counter, live = fan_in_counters(network, batch.layer)
-        row = np.flatnonzero(batch.amounts)
-        new = batch.units[row, None] + np.arange(int(batch.amounts.max()))[None, :]
-        seeds = batch.seeds[row, None, None]
-        draw = normal(seeds, Purpose.GROWTH, batch.layer, new[:, None, :], counter[row][:, :, None])
-        draw *= live[row][:, :, None]
-        length = np.sqrt(np.square(draw).sum(axis=1, keepdims=True))
-        draw *= self.scale * np.sqrt(2.0) / np.where(length > 0.0, length, 1.0)
-        fan_in = np.zeros((network.rows, *draw.shape[1:]))
-        fan_in[row] = draw
-        return torch.from_numpy(fan_in).to(network.device, network.dtype), None
-
-
-def fan_in_counters(network: StackedMLP, layer: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """What identifies each value that `layer` reads, whatever the stack's layout, and whether it is a live input.
-
-    Returns:
-        A counter for each position, shape (N, fan_in), and True where the position is live and not the constant unit.
-    """
-    if layer == 0:
-        counter = np.broadcast_to(np.arange(network.inputs + 1), (network.rows, network.inputs + 1))
-        return counter, counter < network.inputs
-    born = network.birth_index(layer - 1)
-    return np.maximum(born, 0), born > 0
-
-
-def checked_proposal(
-    network: StackedMLP, batch: GrowthBatch, proposal: tuple[Tensor, Tensor | None]
-) -> tuple[Tensor, Tensor | None]:
+def checked_proposal(network: StackedMLP, batch: GrowthBatch, proposal: Proposal) -> Proposal:
     """What an operator proposed, if the network can take it.
 
     Raises:
-        ValueError: it is no pair of weights, or they have other shapes than the layer needs.
+        ValueError: it is no proposal, a tensor has another shape than the layer needs, or is not finite where it counts.
     """
-    if not isinstance(proposal, tuple) or len(proposal) != 2:
-        raise ValueError(f"a growth operator proposes incoming and outgoing weights, got a {type(proposal).__name__}")
-    units, layer = int(batch.amounts.max()), batch.layer
+    if not isinstance(proposal, Proposal):
+        raise ValueError(f"a growth operator returns a Proposal, got a {type(proposal).__name__}")
+    rows, units, layer = network.rows, batch.most, batch.layer
+    below, above = network.layout.fan_in(layer), network.layout.fan_out(layer + 1)
     shapes = {
-        "incoming": (network.rows, network.layout.fan_in(layer), units),
-        "outgoing": (network.rows, units, network.layout.fan_out(layer + 1)),
+        "fan_in": (rows, below, units),
+        "fan_out": (rows, units, above),
+        "incoming": (rows, below, network.layout.active[layer]),
+        "outgoing": (rows, network.layout.fan_in(layer + 1), above),
+        "parents": (rows, units),
+        "shares": (rows, units),
     }
-    for (side, shape), weights in zip(shapes.items(), proposal, strict=True):
-        if weights is None and side == "outgoing":
+    growing = torch.from_numpy(batch.amounts > 0).to(network.device)
+    for name, shape in shapes.items():
+        given = getattr(proposal, name)
+        if given is None and name != "fan_in":
             continue
-        if not isinstance(weights, Tensor) or tuple(weights.shape) != shape:
-            given = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-            raise ValueError(f"{side} weights of new units in layer {layer} are {given}, expected a tensor of {shape}")
+        if not isinstance(given, Tensor) or tuple(given.shape) != shape:
+            what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(f"{name} of a proposal for layer {layer} is {what}, expected a tensor of shape {shape}")
+    if (proposal.parents is None) != (proposal.shares is None):
+        raise ValueError("a proposal has both parents and shares, or neither")
+    for rate in proposal.rates or ():
+        if tuple(rate.shape) != (rows,) or not bool((rate[growing] > 0).all()):
+            raise ValueError(f"rates of a proposal are positive and of shape {(rows,)}, got {rate}")
     return proposal
 
 
 OPERATORS: Registry[GrowthOperator] = Registry("growth operator")
-OPERATORS.register("random", RandomGrowth)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv.networks.inheritance import RATES
 from growenv.networks.stacked_mlp import StackedMLP
 from growenv.registry import Registry
 
@@ -42,7 +43,10 @@ class StackedSGD:
 
     def step(self) -> None:
         """One update of every row."""
-        self.network.buffers["weights"].add_(self.network.gradient, alpha=-self.learning_rate)
+        weights, gradient = self.network.buffers["weights"], self.network.gradient
+        weights.add_(gradient, alpha=-self.learning_rate)
+        if RATES in self.network.buffers:
+            weights.addcmul_(gradient, self.network.buffers[RATES], value=-self.learning_rate)
 
     def restart(self, rows: NDArray[np.bool_]) -> None:
         """Nothing to forget."""
@@ -76,11 +80,18 @@ class StackedAdam:
         self.network, self.learning_rate, self.betas, self.epsilon = network, learning_rate, betas, epsilon
         self.counts: NDArray[np.int64] = np.zeros(network.rows, dtype=np.int64)
         self._numbers: list[Tensor] = []
-        network.add_buffer("adam_first")
-        network.add_buffer("adam_second")
+        network.add_buffer("adam_first", degree=1)
+        network.add_buffer("adam_second", degree=2)
 
     def step(self) -> None:
         """One update of every row."""
+        before = self.network.buffers["weights"].clone() if RATES in self.network.buffers else None
+        self._update()
+        if before is not None:
+            weights = self.network.buffers["weights"]
+            weights.addcmul_(weights - before, self.network.buffers[RATES])
+
+    def _update(self) -> None:
         flats = [self.network.buffers["weights"], self.network.gradient]
         flats += [self.network.buffers["adam_first"], self.network.buffers["adam_second"]]
         self.counts += 1

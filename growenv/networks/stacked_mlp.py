@@ -53,6 +53,7 @@ class StackedMLP:
         self.active_units: NDArray[np.int64] = np.zeros((rows, hidden_layers), dtype=np.int64)
         self.layout = self._fitting_layout()
         self.buffers: dict[str, Tensor] = {"weights": self._zeros(self.layout.size)}
+        self.degrees: dict[str, int] = {}
         self.frozen = [self._zeros(*shape) for shape in self._frozen_shapes(self.layout)]
         self._set_constants()
         self._refresh()
@@ -129,8 +130,11 @@ class StackedMLP:
             }
         return self._space[batch]
 
-    def _into(self, layer: int) -> Tensor:
-        """All weights into a layer, (N, fan_in, frozen + active): one product is faster than one for either kind."""
+    def into(self, layer: int) -> Tensor:
+        """All weights into a hidden layer, (N, fan_in, frozen + active), valid until the next call; read only.
+
+        One product with all of them is faster than one for frozen and one for active units.
+        """
         # Frozen weights change seldom, but whoever changes them, in place too, must be heard.
         version = -1 if self.frozen[layer].is_inference() else self.frozen[layer]._version
         weight, joined = self._joined_from[layer]
@@ -151,7 +155,7 @@ class StackedMLP:
         """
         work, units = self._work(x.shape[1]), x
         for layer in range(self.depth):
-            weights = self._into(layer)
+            weights = self.into(layer)
             if layer == 0 and order is not None:
                 weights = _take(weights, order, dim=1)
             units = torch.bmm(units, weights, out=work["units"][layer]).clamp_(min=0.0)
@@ -204,9 +208,16 @@ class StackedMLP:
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
-    def add_buffer(self, name: str) -> Tensor:
-        """A new flat buffer of zeros that follows the weights from now on."""
+    def add_buffer(self, name: str, degree: int = 0) -> Tensor:
+        """A new flat buffer of zeros that follows the weights from now on.
+
+        Args:
+            name: its key in `buffers`.
+            degree: how it scales with gradients: 1 for a mean of gradients, 2 for one of squares. A copy of a unit then
+                inherits it; with 0 a copy starts at zero.
+        """
         self.buffers[name] = self._zeros(self.layout.size)
+        self.degrees[name] = degree
         return self.buffers[name]
 
     def clear(self, rows: NDArray[np.bool_]) -> None:
@@ -271,6 +282,17 @@ class StackedMLP:
         self.weights[layer][n, :, position] = fan_in[n, :, k].to(self.dtype)
         if fan_out is not None:
             self.weights[layer + 1][n, self.layout.frozen[layer] + position] = fan_out[n, k].to(self.dtype)
+
+    def replace(self, block: int, rows: NDArray[np.bool_], weights: Tensor) -> None:
+        """Overwrite the trainable weights into a layer (or into the head) in some rows; zeros must stay zeros.
+
+        Args:
+            block: hidden layer, or L for the head.
+            rows: which rows, shape (N,).
+            weights: the new ones of all rows, shape (N, fan_in, fan_out).
+        """
+        index = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
+        self.weights[block][index] = weights[index].to(self.dtype)
 
     def freeze(self, rows: NDArray[np.bool_]) -> None:
         """Turn the active units of some rows into frozen ones, in birth order, bit for bit.

@@ -202,7 +202,12 @@ class RowData:
             self._pool_size[row] = len(pool)
 
     def minibatches(
-        self, task: NDArray[np.int64], first: NDArray[np.int64], count: int, size: int
+        self,
+        task: NDArray[np.int64],
+        first: NDArray[np.int64],
+        count: int,
+        size: int,
+        purpose: Purpose = Purpose.MINIBATCH,
     ) -> tuple[Tensor, Tensor]:
         """Samples of the next minibatches, drawn uniformly with replacement from the task's training samples.
 
@@ -211,6 +216,7 @@ class RowData:
             first: number of the first minibatch in the row's episode, shape (N,).
             count: minibatches to draw.
             size: samples in each.
+            purpose: what they are for; equal numbers name other samples for another purpose.
 
         Returns:
             Sample indices for `gather` and labels within the task, both of shape (count, N, size).
@@ -219,7 +225,7 @@ class RowData:
         draw = integers(
             self._pool_size[None, :, None],
             self.seeds[None, :, None],
-            Purpose.MINIBATCH,
+            purpose,
             number,
             np.arange(size)[None, None, :],
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.config import GrowthConfig
-from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator
+from growenv.growth import OPERATORS, GrowthOperator, checked_proposal
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
 from growenv.protection import PROTECTIONS, Protection
@@ -186,29 +186,29 @@ def _grow(
 def _check_proposal(learner: Learner, layer: int, amounts: NDArray[np.int64], where: str) -> None:
     """Shapes and repeatability of the operator's own answer, on a network that is put back afterwards."""
     network, kept = learner.network, learner.snapshot()
-    batch = GrowthBatch(layer, amounts, learner.data.seeds, network.widths[:, layer].copy())
-    network.reserve(layer, amounts)
+    batch = learner.reserve(layer, amounts)
     weights = network.buffers["weights"].clone()
     with torch.no_grad():
-        fan_in, fan_out = learner.operator.propose(network, batch)
-        again_in, again_out = learner.operator.propose(network, batch)
+        answer, again = (learner.operator.propose(network, batch) for _ in range(2))
     require(torch.equal(network.buffers["weights"], weights), f"{where}: propose changed the network")
-    count, below, above = int(amounts.max()), network.layout.fan_in(layer), network.layout.fan_out(layer + 1)
-    live = torch.from_numpy(np.arange(count) < amounts[:, None])
-    answers: list[tuple[str, Any, Any, tuple[int, int, int]]] = [
-        ("incoming", fan_in, again_in, (learner.rows, below, count)),
-        ("outgoing", fan_out, again_out, (learner.rows, count, above)),
-    ]
-    for name, given, again, shape in answers:
-        if given is None and name == "outgoing":
-            continue
-        right = isinstance(given, Tensor) and tuple(given.shape) == shape
-        require(right, f"{where}: {name} weights must have shape {shape}, got {getattr(given, 'shape', given)}")
-        one, two = (part.transpose(1, 2)[live] if name == "incoming" else part[live] for part in (given, again))
-        require(torch.isfinite(one).all(), f"{where}: {name} weights are not finite")
+    try:
+        checked_proposal(network, batch, answer)
+    except ValueError as error:
+        raise AssertionError(f"{where}: {error}") from error
+    live = torch.from_numpy(np.arange(batch.most) < amounts[:, None])
+    for name in ("fan_in", "fan_out"):
+        one, two = (_new_units(getattr(each, name), name, live) for each in (answer, again))
+        require(torch.isfinite(one).all(), f"{where}: {name} is not finite")
         same = torch.equal(one, two)
         require(same, f"{where}: two proposals for one growth differ; draw from the seeds and counters")
     learner.restore(kept)
+
+
+def _new_units(weights: Tensor | None, name: str, live: Tensor) -> Tensor:
+    """The weights of the units that do grow, (units, fan-in or fan-out)."""
+    if weights is None:
+        return torch.zeros(0)
+    return (weights.transpose(1, 2) if name == "fan_in" else weights)[live]
 
 
 def _check_part_taken(

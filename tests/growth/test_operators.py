@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, RandomGrowth
+from growenv.growth import OPERATORS, GrowthBatch, GrowthOperator, Proposal, RandomGrowth
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
 from growenv.registry import UnknownNameError
@@ -120,32 +120,36 @@ class Failing(RandomGrowth):
         super().__init__()
         self.calls: list[int] = []
 
-    def propose(self, network: StackedMLP, batch: GrowthBatch) -> tuple[Tensor, Tensor | None]:
+    def propose(self, network: StackedMLP, batch: GrowthBatch) -> Proposal:
         self.calls.append(batch.layer)
         if batch.layer == 1:
             raise ArithmeticError("no more ideas")
         return super().propose(network, batch)
 
 
-def broken(change: Callable[[StackedMLP, Tensor], tuple[Any, Any]]) -> GrowthOperator:
+def broken(change: Callable[[Tensor], Any]) -> GrowthOperator:
     """An operator whose answer for layer 1 is spoiled."""
 
     class Broken(RandomGrowth):
         name = "broken"
 
-        def propose(self, network: StackedMLP, batch: GrowthBatch) -> tuple[Tensor, Tensor | None]:
-            fan_in, fan_out = super().propose(network, batch)
-            return change(network, fan_in) if batch.layer == 1 else (fan_in, fan_out)
+        def propose(self, network: StackedMLP, batch: GrowthBatch) -> Proposal:
+            proposal = super().propose(network, batch)
+            changed: Proposal = change(proposal.fan_in) if batch.layer == 1 else proposal
+            return changed
 
     return Broken()
 
 
-SPOILED = {
-    "too few inputs": lambda network, fan_in: (fan_in[:, :-1], None),
-    "too few units": lambda network, fan_in: (fan_in[:, :, :-1], None),
-    "too many rows": lambda network, fan_in: (torch.cat((fan_in, fan_in)), None),
-    "outgoing weights for too few outputs": lambda network, fan_in: (fan_in, torch.ones(3, fan_in.shape[2], 2)),
-    "a lone tensor": lambda network, fan_in: fan_in[0],
+SPOILED: dict[str, Callable[[Tensor], Any]] = {
+    "too few inputs": lambda fan_in: Proposal(fan_in[:, :-1]),
+    "too few units": lambda fan_in: Proposal(fan_in[:, :, :-1]),
+    "too many rows": lambda fan_in: Proposal(torch.cat((fan_in, fan_in))),
+    "outgoing weights for too few outputs": lambda fan_in: Proposal(fan_in, torch.ones(3, fan_in.shape[2], 2)),
+    "older weights of another shape": lambda fan_in: Proposal(fan_in, incoming=fan_in[:, :-1]),
+    "parents without shares": lambda fan_in: Proposal(fan_in, parents=torch.zeros(3, fan_in.shape[2])),
+    "rates that are not positive": lambda fan_in: Proposal(fan_in, rates=(torch.zeros(3), torch.ones(3))),
+    "a lone tensor": lambda fan_in: fan_in,
 }
 
 
@@ -172,8 +176,8 @@ def test_a_failing_operator_leaves_nothing_behind(operator: GrowthOperator) -> N
 
 def proposed(scale: float = 1.0, amounts: tuple[int, ...] = (400, 0, 400), finished: int = 0) -> tuple[Learner, Tensor]:
     ours = begun(finished, max_hidden=(500, 500))
-    batch = GrowthBatch(0, np.array(amounts), ours.data.seeds, ours.network.widths[:, 0].copy())
-    return ours, RandomGrowth(scale).propose(ours.network, batch)[0]
+    batch = ours.reserve(0, np.array(amounts))
+    return ours, RandomGrowth(scale).propose(ours.network, batch).fan_in
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from growenv.growth import OPERATORS, RandomGrowth
+from growenv.growth import OPERATORS, Proposal, RandomGrowth
 from growenv.protection import PROTECTIONS, Finetune, Freeze
 from growenv.testing import check_operator, check_protection
 
@@ -126,8 +126,7 @@ class Proposing(RandomGrowth):
         self.change, self.preserving = change, preserving
 
     def propose(self, network, batch):
-        fan_in, fan_out = super().propose(network, batch)
-        return self.change(network, batch, fan_in, fan_out)
+        return self.change(network, batch, super().propose(network, batch).fan_in)
 
 
 def outgoing(network, batch, value):
@@ -143,24 +142,25 @@ def live_outgoing(network, batch, value):
     return weights
 
 
-def write(network, batch, fan_in, fan_out):
+def write(network, batch, fan_in):
     network.weights[0][:, 0, 0] += 1.0
-    return fan_in, fan_out
+    return Proposal(fan_in)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda network, batch, a, b: (a[:, :-1], b), "incoming weights must have shape"),
-        (lambda network, batch, a, b: (a, a), "outgoing weights must have shape"),
-        (lambda network, batch, a, b: (None, b), "incoming weights must have shape"),
-        (lambda network, batch, a, b: (a * 0, b), "no new unit of layer 0 takes part"),
-        (lambda network, batch, a, b: (a * float("inf"), b), "incoming weights are not finite"),
-        (lambda network, batch, a, b: (a, live_outgoing(network, batch, 0.3)), "says preserving, but growth in layer"),
-        (lambda network, batch, a, b: (a, outgoing(network, batch, 0.3)), "says preserving|no longer zero"),
-        (lambda network, batch, a, b: (a * (1 + int(batch.amounts.sum())), b), "grows otherwise among other rows"),
-        (lambda network, batch, a, b: (a + torch.randn(1), b), "two proposals for one growth differ"),
-        (lambda network, batch, a, b: (torch.rand(1), (a, b))[1], "global generator of torch"),
+        (lambda network, batch, a: Proposal(a[:, :-1]), "fan_in of a proposal for layer 0 is"),
+        (lambda network, batch, a: Proposal(a, a), "fan_out of a proposal for layer 0 is"),
+        (lambda network, batch, a: Proposal(None), "fan_in of a proposal for layer 0 is NoneType"),
+        (lambda network, batch, a: (a, None), "returns a Proposal, got a tuple"),
+        (lambda network, batch, a: Proposal(a * 0), "no new unit of layer 0 takes part"),
+        (lambda network, batch, a: Proposal(a * float("inf")), "fan_in is not finite"),
+        (lambda network, batch, a: Proposal(a, live_outgoing(network, batch, 0.3)), "says preserving, but growth in"),
+        (lambda network, batch, a: Proposal(a, outgoing(network, batch, 0.3)), "says preserving|no longer zero"),
+        (lambda network, batch, a: Proposal(a * (1 + int(batch.amounts.sum()))), "grows otherwise among other rows"),
+        (lambda network, batch, a: Proposal(a + torch.randn(1)), "two proposals for one growth differ"),
+        (lambda network, batch, a: (torch.rand(1), Proposal(a))[1], "global generator of torch"),
         (write, "propose changed the network"),
     ],
 )
@@ -170,4 +170,6 @@ def test_operators_that_are_wrong(change, message):
 
 
 def test_an_operator_that_does_not_claim_to_preserve_may_change_the_function():
-    check_operator(Proposing(lambda network, batch, a, b: (a, live_outgoing(network, batch, 0.3)), preserving=False))
+    check_operator(
+        Proposing(lambda network, batch, a: Proposal(a, live_outgoing(network, batch, 0.3)), preserving=False)
+    )

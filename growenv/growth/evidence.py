@@ -1,0 +1,162 @@
+"""What one probe batch shows of every layer: activations, back-propagated errors, gradients of weights to come."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growenv.networks import StackedMLP
+
+LEAST_PROBABILITY = 1e-12
+
+
+class Loss(Protocol):
+    """A mean loss over the samples of a probe batch, for all rows at once; built with the batch's targets."""
+
+    def value(self, logits: Tensor) -> Tensor:
+        """Mean loss of every row, (N,), from logits (N, B, C); differentiable."""
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Derivative of the mean loss with respect to the logits, (N, B, C)."""
+
+    def accuracy(self, logits: Tensor) -> Tensor:
+        """Share of samples whose largest logit is the right one, (N,); 0 where there are no classes."""
+
+
+class CrossEntropy:
+    """Softmax cross-entropy.
+
+    Args:
+        labels: right class of every sample, int64 (N, B).
+        absent: added to the logits before the softmax, (N, 1, C): hugely negative for classes that a task lacks.
+    """
+
+    def __init__(self, labels: Tensor, absent: Tensor) -> None:
+        self.labels, self.absent = labels, absent
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """(N, C, B): a softmax over a short last dimension is ten times slower."""
+        return torch.softmax((logits + self.absent).transpose(1, 2).contiguous(), 1)
+
+    def value(self, logits: Tensor) -> Tensor:
+        """Mean loss of every row, (N,)."""
+        chosen = torch.gather(self._probabilities(logits), 1, self.labels[:, None, :])[:, 0]
+        return -chosen.clamp(min=LEAST_PROBABILITY).log().mean(dim=1)
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Derivative of the mean loss, (N, B, C)."""
+        error = self._probabilities(logits)
+        error.scatter_add_(1, self.labels[:, None, :], -torch.ones_like(error[:, :1]))
+        return error.div_(self.labels.shape[1]).transpose(1, 2)
+
+    def accuracy(self, logits: Tensor) -> Tensor:
+        """Share of right answers, (N,)."""
+        return ((logits + self.absent).argmax(dim=2) == self.labels).to(logits.dtype).mean(dim=1)
+
+
+class SquaredError:
+    """Half the squared distance to the targets, summed over outputs.
+
+    Args:
+        targets: shape (N, B, C).
+    """
+
+    def __init__(self, targets: Tensor) -> None:
+        self.targets = targets
+
+    def value(self, logits: Tensor) -> Tensor:
+        """Mean loss of every row, (N,)."""
+        return 0.5 * (logits - self.targets).square().sum(dim=2).mean(dim=1)
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Derivative of the mean loss, (N, B, C)."""
+        return (logits - self.targets) / self.targets.shape[1]
+
+    def accuracy(self, logits: Tensor) -> Tensor:
+        """There are no classes."""
+        return torch.zeros_like(logits[:, 0, 0])
+
+
+class Evidence:
+    """One probe batch seen through N networks; nothing is worked out before it is asked for.
+
+    Index conventions, with L hidden layers: layer l reads `below[l]`, so ``below[0]`` is the input and ``below[L]`` what
+    the head reads; `errors[l]` belongs to the pre-activations of layer l, ``errors[L]`` to the logits. Everything is
+    exactly zero where a row has no unit. Frozen units and the constant unit (column `frozen` 0, or the last input) are
+    among those that are read, but only active units have errors.
+
+    Args:
+        network: the stack; what it computes must not change while the evidence is in use.
+        x: inputs whose last value is one, (N, B, D + 1).
+        loss: the loss of this batch.
+    """
+
+    def __init__(self, network: StackedMLP, x: Tensor, loss: Loss) -> None:
+        self.network, self.x, self.loss = network, x, loss
+
+    @property
+    def samples(self) -> int:
+        """Samples in the batch B."""
+        return self.x.shape[1]
+
+    @cached_property
+    def below(self) -> list[Tensor]:
+        """What every layer and the head read, L + 1 tensors (N, B, fan_in), the constant one included."""
+        read = [self.x]
+        for layer in range(self.network.depth):
+            read.append(torch.bmm(read[-1], self.network.into(layer)).clamp_(min=0.0))
+        return read
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Shape (N, B, C)."""
+        return torch.bmm(self.below[-1], self.network.weights[-1])
+
+    @cached_property
+    def errors(self) -> list[Tensor]:
+        """Derivative of the mean loss with respect to pre-activations of active units and logits, L + 1 tensors."""
+        network, errors = self.network, [self.loss.gradient(self.logits)]
+        for layer in range(network.depth - 1, -1, -1):
+            frozen = network.layout.frozen[layer]
+            above = torch.bmm(errors[0], network.weights[layer + 1][:, frozen:].transpose(1, 2))
+            errors.insert(0, above.mul_(self.below[layer + 1][:, :, frozen:] > 0))
+        return errors
+
+    def gradient(self, layer: int) -> Tensor:
+        """Derivative with respect to the weights into `layer` (L is the head), (N, fan_in, fan_out)."""
+        return torch.bmm(self.below[layer].transpose(1, 2), self.errors[layer])
+
+    def across(self, layer: int) -> Tensor:
+        """G = E[h_{l-1} g_{l+1}^T], the gradient across hidden layer l, (N, fan_in of l, fan_out of l + 1).
+
+        The transpose of the G of Evci et al. 2022, arXiv 2201.05125, with fan-in first as in `StackedMLP.weights`.
+        """
+        return torch.bmm(self.below[layer].transpose(1, 2), self.errors[layer + 1])
+
+    def loss_with(self, layer: int, extra: Tensor) -> Tensor:
+        """Mean loss of every row, (N,), if `extra` were added to the pre-activations of layer + 1.
+
+        Args:
+            layer: hidden layer l that gets new units; layer l + 1 (the head for l = L - 1) hears them.
+            extra: what its active units (or the logits) would hear besides, (N, B, fan_out of l + 1); differentiable.
+        """
+        network, above = self.network, layer + 1
+        if above == network.depth:
+            return self.loss.value(self.logits + extra)
+        frozen = network.layout.frozen[above]
+        active = (torch.bmm(self.below[above], network.weights[above]) + extra).clamp(min=0.0)
+        units = torch.cat((self.below[above + 1][:, :, :frozen], active), dim=2)
+        for upper in range(above + 1, network.depth):
+            units = torch.bmm(units, network.into(upper)).clamp(min=0.0)
+        return self.loss.value(torch.bmm(units, network.weights[-1]))
+
+
+def live(network: StackedMLP, layer: int) -> NDArray[np.bool_]:
+    """Which positions that `layer`'s readers see are units of the row, the constant one included, (N, units)."""
+    present: NDArray[np.bool_] = network.birth_index(layer) >= 0
+    return present

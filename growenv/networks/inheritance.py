@@ -1,0 +1,96 @@
+"""What new units take over from others: an optimiser's moments, and step sizes of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growenv.networks.stacked_mlp import StackedMLP
+
+RATES = "rates"
+"""Buffer of each weight's step size relative to the others', minus one; there once some operator has set it."""
+
+
+def inherit(
+    network: StackedMLP,
+    layer: int,
+    first: NDArray[np.int64],
+    amounts: NDArray[np.int64],
+    parents: Tensor,
+    shares: Tensor,
+) -> None:
+    """Give copies of units what the buffers know of the units that they copy.
+
+    If the outgoing weights of a unit are divided among itself and its copies, its incoming gradient is divided in the
+    same shares, while the gradients of outgoing weights are the same for all of them. A mean of gradients (degree 1)
+    divides like the gradient, a mean of squares (degree 2) like its square.
+
+    Args:
+        network: the stack; the new units have been written.
+        layer: hidden layer of the units.
+        first: position of each row's first new unit among the active ones, shape (N,).
+        amounts: new units of each row, shape (N,).
+        parents: position of each new unit's parent among frozen and active units, int64 (N, K); -1 for none.
+        shares: share of the parent's outgoing weights that the copy got, (N, K).
+    """
+    new = torch.arange(parents.shape[1], device=network.device)[None, :]
+    copied = (parents >= 0) & (new < torch.from_numpy(amounts).to(network.device)[:, None])
+    n, k = copied.nonzero(as_tuple=True)
+    source, share = parents[n, k], shares[n, k].to(network.dtype)
+    frozen, active = network.layout.frozen[layer], network.layout.active[layer]
+    target = frozen + torch.from_numpy(first).to(network.device)[n] + k
+    given = torch.zeros((network.rows, frozen + active), dtype=network.dtype, device=network.device)
+    given.index_put_((n, source), share, accumulate=True)
+    trains = source >= frozen  # a frozen parent has no incoming gradients
+    row, old, new = n[trains], source[trains] - frozen, target[trains] - frozen
+    for name, degree in network.degrees.items():
+        if degree == 0:
+            continue
+        inner, outer = network.layout.blocks(network.buffers[name])[layer : layer + 2]
+        taken = inner[row, :, old] * share[trains, None] ** degree
+        inner.mul_((1.0 - given[:, None, frozen:]) ** degree)
+        inner[row, :, new] = taken
+        outer[n, target] = outer[n, source]
+
+
+def set_rates(
+    network: StackedMLP, layer: int, first: NDArray[np.int64], amounts: NDArray[np.int64], inner: Tensor, outer: Tensor
+) -> None:
+    """Give the weights of new units step sizes of their own, relative to the optimiser's.
+
+    Args:
+        network: the stack.
+        layer: hidden layer of the units.
+        first: position of each row's first new unit among the active ones, shape (N,).
+        amounts: new units of each row, shape (N,).
+        inner: step size of incoming weights, shape (N,), above 0.
+        outer: step size of outgoing weights, shape (N,), above 0.
+    """
+    if RATES not in network.buffers:
+        network.add_buffer(RATES)
+    into, out_of = network.layout.blocks(network.buffers[RATES])[layer : layer + 2]
+    row, unit = np.nonzero(np.arange(int(amounts.max()))[None, :] < amounts[:, None])
+    n, position = (torch.from_numpy(each).to(network.device) for each in (row, first[row] + unit))
+    into[n, :, position] = inner.to(network.dtype)[n, None] - 1.0
+    # Everything beyond a row's own units stays zero in every buffer.
+    into.mul_(_live_inputs(network, layer)[:, :, None])
+    out_of[n, network.layout.frozen[layer] + position] = outer.to(network.dtype)[n, None] - 1.0
+    if layer + 1 < network.depth:
+        readers = torch.from_numpy(network.active_units[:, layer + 1]).to(network.device)
+        out_of.mul_(torch.arange(out_of.shape[2], device=network.device)[None, None, :] < readers[:, None, None])
+
+
+def _live_inputs(network: StackedMLP, layer: int) -> Tensor:
+    """1 where `layer` reads a unit that the row has, else 0, (N, fan_in)."""
+    if layer == 0:
+        return torch.ones((network.rows, network.inputs + 1), dtype=network.dtype, device=network.device)
+    return torch.from_numpy(network.birth_index(layer - 1) >= 0).to(network.device, network.dtype)
+
+
+def forget_head_rates(network: StackedMLP, rows: NDArray[np.bool_]) -> None:
+    """The heads of some rows are new: their weights have the optimiser's step size."""
+    if RATES in network.buffers:
+        index = torch.from_numpy(np.flatnonzero(rows)).to(network.device)
+        network.layout.blocks(network.buffers[RATES])[-1][index] = 0.0
