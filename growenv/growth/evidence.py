@@ -85,8 +85,8 @@ class SquaredError:
 class Evidence:
     """One probe batch seen through N networks; nothing is worked out before it is asked for.
 
-    Index conventions, with L hidden layers: layer l reads `below[l]`, so ``below[0]`` is the input and ``below[L]`` what
-    the head reads; `errors[l]` belongs to the pre-activations of layer l, ``errors[L]`` to the logits. Everything is
+    With L hidden layers, layer l reads `below[l]`, so ``below[0]`` is the input and ``below[L]`` what the head reads;
+    `errors[l]` belongs to the pre-activations of layer l, ``errors[L]`` to the logits. Everything is
     exactly zero where a row has no unit. Frozen units and the constant unit (column `frozen` 0, or the last input) are
     among those that are read, but only active units have errors.
 

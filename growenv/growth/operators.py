@@ -115,7 +115,7 @@ def checked_proposal(network: StackedMLP, batch: GrowthBatch, proposal: Proposal
     """What an operator proposed, if the network can take it.
 
     Raises:
-        ValueError: it is no proposal, a tensor has another shape than the layer needs, or is not finite where it counts.
+        ValueError: it is no proposal, a tensor has another shape than the layer needs, or a rate is not above 0.
     """
     if not isinstance(proposal, Proposal):
         raise ValueError(f"a growth operator returns a Proposal, got a {type(proposal).__name__}")

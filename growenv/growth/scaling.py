@@ -14,8 +14,8 @@ LIVE_SHARE = 0.5
 """New vectors are this long, relative to the mean of the live ones (released code of Evci et al. 2022)."""
 
 SPARK = 1e-20
-"""Bias of neurons whose incoming weights start at zero. Here the derivative of the ReLU at exactly zero is zero, so they
-would never learn; on any positive number it is one, and this one is too small to change a logit."""
+"""Bias of neurons whose incoming weights start at zero. The derivative of the ReLU at exactly zero is taken as zero, so
+they would never learn; on any positive number it is one, and this one is too small to change a logit."""
 
 
 def positions_read(network: StackedMLP, layer: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
