@@ -24,6 +24,9 @@ from agents.saving import SavedFileError, load_state, read_policy_files, write_p
 from agents.spaces import space_from_json, space_to_json
 from growenv.randomness import Purpose, uniform
 
+SIGNALS = "signals"
+"""The observation group whose features are chosen by the configuration."""
+
 __all__ = ["LearnedPolicy", "build", "describe", "known_algorithms", "load_module", "load_policy", "save_policy"]
 
 
@@ -92,6 +95,7 @@ class LearnedPolicy:
         self._begun = first_episode
         self._episode = self._decision = np.zeros(0, dtype=np.int64)
         self._memory: tuple[Tensor, Tensor] | None = None
+        self._signals: list[int] | None = None
 
     def bind(self, interface: Interface) -> LearnedPolicy:
         """The policy for the rows of an environment, sharing the network.
@@ -99,15 +103,21 @@ class LearnedPolicy:
         Raises:
             ValueError: the environment shows other features or has other actions than the one it was trained in.
         """
-        self._check("features", self.manifest["feature_names"], interface.feature_names)
+        trained, given = self.manifest["feature_names"], dict(interface.feature_names)
+        # Signals that it was not trained with do no harm: it does not look at them.
+        known, present = (trained or {}).get(SIGNALS, ()), given.pop(SIGNALS, ())
+        wanted = [name for name in known if name in present]
+        self._check("features", trained, {**given, SIGNALS: wanted})
         self._check("actions", {"": self.manifest["action_names"]}, {"": interface.actions.names})
-        return LearnedPolicy(
+        bound = LearnedPolicy(
             self.module,
             self.manifest,
             deterministic=self.deterministic,
             seed=self.seed,
             first_episode=interface.first_episode,
         )
+        bound._signals = [present.index(name) for name in wanted]
+        return bound
 
     def _check(self, what: str, trained: Mapping[str, Any] | None, given: Mapping[str, Any]) -> None:
         if trained is None or None in trained.values():
@@ -148,12 +158,20 @@ class LearnedPolicy:
         legal = np.asarray(masks, dtype=bool)
         if len(self._episode) != len(legal):
             self.reset(np.ones(len(legal), dtype=bool))
-        scores = self._scores(_tensors(observations, legal), legal).numpy().astype(np.float64)
+        seen = self._seen(observations)
+        scores = self._scores(_tensors(seen, legal), legal).numpy().astype(np.float64)
         if not self.deterministic and not isinstance(self._values(), nn.Module):
             scores = scores + self._gumbel(scores.shape)
         self._decision += 1
         chosen: Actions = np.where(legal, scores, -np.inf).argmax(axis=1).astype(np.int64)
         return chosen
+
+    def _seen(self, observations: Any) -> Any:
+        """What the network looks at: of the signals those that it was trained with."""
+        if self._signals is None or not isinstance(observations, Mapping) or SIGNALS not in observations:
+            return observations
+        rest = {group: values for group, values in observations.items() if group != SIGNALS}
+        return {**rest, SIGNALS: observations[SIGNALS][:, self._signals]} if self._signals else rest
 
     def _values(self) -> nn.Module | None:
         """The value network of a value-based policy."""

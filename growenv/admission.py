@@ -193,6 +193,14 @@ class Admission:
         too_wide = widths[:, actions.layer[1:]] + actions.amount[1:] > most[actions.layer[1:]]
         self.codes[:, 1:] = np.where(too_wide, 1, np.where(refused > 0, refused + 1, 0))
 
+    def cost_of_a_neuron(self) -> NDArray[np.float64]:
+        """Share of capacity that a neuron of each layer costs by its cheapest request, (N, L); NaN if none fits."""
+        actions = self.actions
+        each = np.where(self.masks, self.costs / np.maximum(actions.amount, 1), np.inf)
+        best = [each[:, actions.layer == layer].min(axis=1) for layer in range(actions.layers)]
+        cheapest = np.stack(best, axis=1)
+        return np.where(np.isfinite(cheapest), cheapest, np.nan)
+
     def _assess(
         self, now: Architecture, reserved: Architecture, limit: NDArray[np.float64]
     ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:

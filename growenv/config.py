@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from growenv.growth import GrowthOperator
+from growenv.growth.signals import ALL, SIGNALS, Signal
 from growenv.hardware import Meter
 from growenv.protection import Protection
 from growenv.registry import unknown_name
@@ -45,6 +46,8 @@ class GrowthConfig:
         growth: how new neurons start: ``random``, or an object.
         meter: what a network costs and where it fits: ``mosaic`` (the preset for digits), ``mosaic-<preset>``,
             ``crossbar``, ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
+        signals: evidence for when and where to grow that is observed besides, as names or `Signal` objects: ``all``,
+            ``none``, or some of them, for example ``["rank", "loss"]``.
         where: who chooses the tiles of new neurons on hardware with places: ``auto``, the meter's placement strategy,
             or ``tile``, the agent, whose actions then name a region.
         regions: with ``where="tile"``, rows and columns of regions into which the grid of tiles is cut; a grid that has
@@ -74,6 +77,7 @@ class GrowthConfig:
     protection: str | Protection = "freeze"
     growth: str | GrowthOperator = "random"
     meter: str | Meter = "mosaic"
+    signals: str | tuple[str | Signal, ...] = ()
     where: str = "auto"
     regions: tuple[int, ...] = (4, 4)
     budget: tuple[float, float] = (0.15, 0.6)
@@ -96,6 +100,7 @@ class GrowthConfig:
         _check(side is None or (_is_integer(side) and side >= 1), "input_pool", side, "None, or an integer >= 1")
         object.__setattr__(self, "input_pool", None if side is None else int(side))
         self._check_parts()
+        object.__setattr__(self, "signals", _signals(self.signals))
         _check(self.where in WHERE, "where", self.where, f"one of {', '.join(WHERE)}")
         two = len(self.regions) == 2 and min(self.regions) >= 1
         _check(two, "regions", self.regions, "two integers >= 1: rows and columns of regions")
@@ -159,6 +164,11 @@ class GrowthConfig:
                     f"the option {field.name!r} is an object ({type(value).__name__}) and cannot be written to a file; "
                     "register it under a name and use the name"
                 )
+            if isinstance(value, tuple) and any(not isinstance(each, str | int | float) for each in value):
+                raise ValueError(
+                    f"the option {field.name!r} holds an object and cannot be written to a file; register it under a "
+                    "name and use the name"
+                )
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
@@ -168,6 +178,21 @@ class GrowthConfig:
         if not isinstance(plain, dict):
             raise ValueError(f"a configuration is a JSON object, got {type(plain).__name__}")
         return cls.from_options(**plain)
+
+
+def _signals(given: Any) -> tuple[str | Signal, ...]:
+    """Signals by name or object; ``all`` and ``none`` stand for their lists."""
+    named = {"all": ALL, "none": ()}
+    if isinstance(given, str) and given in named:
+        return named[given]
+    signals = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for signal in signals:
+        _check(isinstance(signal, str | Signal), "signals", given, "all, none, or names of signals, or Signal objects")
+        if isinstance(signal, str) and signal not in SIGNALS.names():
+            raise unknown_name("signal", signal, (*SIGNALS.names(), *named))
+    names = [signal if isinstance(signal, str) else signal.name for signal in signals]
+    _check(len(set(names)) == len(names), "signals", given, "each signal once")
+    return signals
 
 
 def _check(holds: bool, name: str, given: object, expected: str) -> None:

@@ -48,12 +48,14 @@ class TrainingReport:
         early_loss: mean over the first quarter of the minibatches.
         late_loss: mean over the last quarter.
         confidence: mean probability of the right class in the last quarter.
+        losses: mean cross-entropy of every minibatch, (N, minibatches).
     """
 
     loss: NDArray[np.float64]
     early_loss: NDArray[np.float64]
     late_loss: NDArray[np.float64]
     confidence: NDArray[np.float64]
+    losses: NDArray[np.float64]
 
 
 class Learner:
@@ -370,7 +372,8 @@ def _report(chosen: Tensor) -> TrainingReport:
     loss = -chosen.clamp(min=LEAST_PROBABILITY).log().mean(dim=2, dtype=torch.float64).cpu().numpy()
     quarter = max(1, len(loss) // 4)
     confidence = chosen[-quarter:].mean(dim=(0, 2), dtype=torch.float64).cpu().numpy()
-    return TrainingReport(loss.mean(axis=0), loss[:quarter].mean(axis=0), loss[-quarter:].mean(axis=0), confidence)
+    early, late = loss[:quarter].mean(axis=0), loss[-quarter:].mean(axis=0)
+    return TrainingReport(loss.mean(axis=0), early, late, confidence, loss.T)
 
 
 def _scores(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

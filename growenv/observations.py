@@ -38,9 +38,16 @@ class ObservationEncoder:
         config: the environment's options.
         actions: the environment's actions.
         hardware: names of the features of hardware with places; there is no such group without any.
+        signals: names of the features of signals; there is no such group without any.
     """
 
-    def __init__(self, config: GrowthConfig, actions: ActionTable, hardware: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        config: GrowthConfig,
+        actions: ActionTable,
+        hardware: tuple[str, ...] = (),
+        signals: tuple[str, ...] = (),
+    ) -> None:
         self.config = config
         layers = range(len(config.hidden))
         self.feature_names: dict[str, tuple[str, ...]] = {
@@ -59,6 +66,7 @@ class ObservationEncoder:
             ),
             "task": TASK,
             **({"hardware": hardware} if hardware else {}),
+            **({"signals": signals} if signals else {}),
         }
         self.space = spaces.Dict(
             {
@@ -79,6 +87,7 @@ class ObservationEncoder:
         costs: Array,
         masks: NDArray[np.bool_],
         hardware: Array,
+        signals: Array,
     ) -> dict[str, NDArray[np.float32]]:
         """Observations of all rows, each group of shape (N, features).
 
@@ -90,6 +99,7 @@ class ObservationEncoder:
             costs: share of capacity that each action would use, (N, A).
             masks: legal actions, (N, A).
             hardware: features of hardware with places, (N, F).
+            signals: features of signals, (N, F).
         """
         groups = {
             "training": self._training(episodes, task),
@@ -99,6 +109,8 @@ class ObservationEncoder:
         }
         if "hardware" in self.feature_names:
             groups["hardware"] = list(hardware.T)
+        if "signals" in self.feature_names:
+            groups["signals"] = list(signals.T)
         encoded = {
             name: np.clip(np.nan_to_num(np.stack(columns, axis=1), nan=1.0), -1.0, 1.0).astype(np.float32)
             for name, columns in groups.items()

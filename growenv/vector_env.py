@@ -17,6 +17,7 @@ from growenv.admission import Admission
 from growenv.config import GrowthConfig
 from growenv.context_source import ContextSource
 from growenv.episodes import Episodes
+from growenv.growth.signals import Scene, SignalPanel
 from growenv.learner import Learner
 from growenv.observations import ObservationEncoder
 from growenv.registry import unknown_name
@@ -83,13 +84,17 @@ class GrowthVectorEnv(VectorEnv):
         self.admission = Admission(self.config, self.learner)
         self.actions = self.admission.actions
         self.episodes = Episodes(num_envs, tasks, self.dataset.classes)
-        self.encoder = ObservationEncoder(self.config, self.actions, self.admission.feature_names)
+        self.panel = SignalPanel(self.config.signals, num_envs, len(self.config.hidden))
+        self.encoder = ObservationEncoder(
+            self.config, self.actions, self.admission.feature_names, self.panel.feature_names
+        )
         self.feature_names = self.encoder.feature_names
         self.single_observation_space = self.encoder.space
         self.single_action_space = spaces.Discrete(self.actions.size)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._refused = np.zeros(num_envs, dtype=np.int8)
+        self._losses = np.zeros((num_envs, self.config.minibatches))
         self._begun = False
 
     # -- Gymnasium ---------------------------------------------------------------------------------------------------
@@ -117,7 +122,7 @@ class GrowthVectorEnv(VectorEnv):
         rows = self._reset_rows((options or {}).get("reset_mask"))
         self.source.seed(seed, rows)
         self._begin(rows, options)
-        self.admission.refresh(self.episodes)
+        self._look(rows)
         return self._observe(), self._infos()
 
     def step(
@@ -150,7 +155,8 @@ class GrowthVectorEnv(VectorEnv):
         if self.autoreset_mode == AutoresetMode.NEXT_STEP:
             self._begin(~live)
             terminated &= live
-        self.admission.refresh(episodes)
+            live = ~episodes.ended
+        self._look(live | terminated)
         observations, infos = self._observe(), self._infos(terms)
         if self.autoreset_mode == AutoresetMode.SAME_STEP and terminated.any():
             observations, infos = self._restart(terminated, observations, infos)
@@ -178,12 +184,14 @@ class GrowthVectorEnv(VectorEnv):
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state; `restore` continues from it exactly, generators included."""
         own = copy.deepcopy((self.episodes, self.source.generators, self._refused, self._begun))
-        return {"learner": self.learner.snapshot(), "admission": self.admission.state(), "own": own}
+        parts = {"admission": self.admission.state(), "signals": self.panel.state()}
+        return {"learner": self.learner.snapshot(), **parts, "own": own}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a state that `snapshot` returned; it can be restored again and again."""
         self.learner.restore(snapshot["learner"])
         self.admission.load_state(snapshot["admission"])
+        self.panel.load_state(snapshot["signals"])
         own = copy.deepcopy(snapshot["own"])
         self.episodes, self.source.generators, self._refused, self._begun = own
 
@@ -208,6 +216,7 @@ class GrowthVectorEnv(VectorEnv):
         self.admission.check(rows, contexts)
         learner.begin(rows, contexts)
         episodes.begin(rows, contexts)
+        self.panel.begin(rows)
         episodes.outputs[rows, 0] = learner.data.task_classes[rows, 0]
         self._refused[rows] = 0
         self._begun = True
@@ -228,7 +237,7 @@ class GrowthVectorEnv(VectorEnv):
             final_obs[row] = {name: values[row].copy() for name, values in observations.items()}
         final_info = {name: (values & rows if name[0] == "_" else values) for name, values in infos.items()}
         self._begin(rows)
-        self.admission.refresh(self.episodes)
+        self._look(rows)
         fresh = self._infos()
         for name, values in infos.items():
             if name[0] != "_":
@@ -265,6 +274,7 @@ class GrowthVectorEnv(VectorEnv):
         report = learner.train()
         accuracy, loss = learner.validate()
         episodes.record_training(learner.task, report, accuracy, loss, live)
+        self._losses = report.losses
         if learner.protection.invariant:
             return
         for task in range(int(learner.task.max())):
@@ -309,6 +319,26 @@ class GrowthVectorEnv(VectorEnv):
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    def _look(self, rows: NDArray[np.bool_]) -> None:
+        """Work out what fits now in all rows, and the signals of those that have changed."""
+        episodes, learner = self.episodes, self.learner
+        self.admission.refresh(episodes)
+        if not self.panel:
+            return
+        row = np.arange(self.num_envs)
+        scene = Scene(
+            evidence=learner.evidence(),
+            units=learner.units,
+            task=learner.task,
+            outputs=episodes.outputs[row, learner.task],
+            trained=episodes.trained[row, learner.task],
+            losses=self._losses,
+            validation_accuracy=episodes.accuracies[row, learner.task],
+            validation_loss=episodes.validation_loss,
+            unit_cost=self.admission.cost_of_a_neuron(),
+        )
+        self.panel.measure(scene, rows)
+
     def _observe(self) -> Observation:
         learner, admission = self.learner, self.admission
         return self.encoder.encode(
@@ -319,6 +349,7 @@ class GrowthVectorEnv(VectorEnv):
             admission.costs,
             admission.masks,
             admission.features,
+            self.panel.values,
         )
 
     def _infos(self, terms: RewardTerms | None = None) -> views.Info:

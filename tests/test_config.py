@@ -48,6 +48,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "protection": ({"protection": "finetune"}, {}),
     "growth": ({"growth": HugeGrowth()}, {"minibatches": 10}),
     "meter": ({"meter": "mosaic-demo"}, {}),
+    "signals": ({"signals": ["loss"]}, {}),
     "where": ({"where": "tile"}, {}),
     "regions": ({"regions": (2, 2)}, {"where": "tile"}),
     "budget": ({"budget": (0.5, 0.5)}, {}),
