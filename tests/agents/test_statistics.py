@@ -11,6 +11,7 @@ from agents.statistics import (
     Interval,
     bootstrap_means,
     context_means,
+    crossed_interval,
     mean_interval,
     paired_interval,
     share_better,
@@ -107,3 +108,27 @@ def test_wrong_arguments_are_refused() -> None:
         mean_interval([1.0, 2.0], level=95)
     with pytest.raises(ValueError, match="finite values"):
         mean_interval([])
+
+
+def test_crossed_interval_redraws_seeds_and_contexts() -> None:
+    """With equal columns only seeds matter, with equal rows only contexts; a constant table has no spread."""
+    rng = np.random.default_rng(0)
+    seeds, contexts = rng.normal(size=5), rng.normal(size=40)
+    by_seed = crossed_interval(np.broadcast_to(seeds[:, None], (5, 40)))
+    expected = mean_interval(seeds)
+    assert by_seed.mean == pytest.approx(expected.mean)
+    assert (by_seed.low, by_seed.high) == pytest.approx((expected.low, expected.high), abs=0.05)
+    by_context = crossed_interval(np.broadcast_to(contexts, (5, 40)))
+    expected = mean_interval(contexts)
+    assert (by_context.low, by_context.high) == pytest.approx((expected.low, expected.high), abs=0.03)
+    both = crossed_interval(seeds[:, None] + contexts)
+    assert both.high - both.low > max(by_seed.high - by_seed.low, by_context.high - by_context.low)
+    assert crossed_interval(np.full((2, 3), 0.25)) == Interval(0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((1, 3)), np.zeros((3, 1)), np.full((2, 2), np.nan)])
+def test_crossed_interval_refuses_what_is_no_table(values: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="at least 2 seeds by 2 contexts"):
+        crossed_interval(values)
+    with pytest.raises(ValueError, match="level must lie between"):
+        crossed_interval(np.zeros((2, 2)), level=1.0)
