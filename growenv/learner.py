@@ -19,12 +19,12 @@ from growenv.growth import (
     Evidence,
     GrowthBatch,
     GrowthOperator,
-    Proposal,
     RandomGrowth,
+    apply_proposal,
     checked_proposal,
 )
 from growenv.networks import OPTIMIZERS, StackedMLP
-from growenv.networks.inheritance import forget_head_rates, inherit, set_rates
+from growenv.networks.inheritance import forget_head_rates
 from growenv.networks.layout import round_up
 from growenv.protection import PROTECTIONS
 from growenv.randomness import Purpose, uniform
@@ -192,7 +192,7 @@ class Learner:
             network.fit()
             raise
         for batch, proposal in zip(batches, proposals, strict=True):
-            self._write(batch, proposal)
+            apply_proposal(network, batch, proposal)
             self.units[np.arange(self.rows), self.task, batch.layer] += batch.amounts
 
     def reserve(self, layer: int, amounts: NDArray[np.int64]) -> GrowthBatch:
@@ -206,18 +206,6 @@ class Learner:
         outputs = self.data.task_classes[np.arange(self.rows), self.task]
         first = self.network.reserve(layer, amounts)
         return GrowthBatch(layer, amounts, self.data.seeds, units, first, outputs, self.evidence)
-
-    def _write(self, batch: GrowthBatch, proposal: Proposal) -> None:
-        network, layer, first, amounts = self.network, batch.layer, batch.first, batch.amounts
-        if proposal.incoming is not None:
-            network.replace(layer, amounts > 0, proposal.incoming)
-        if proposal.outgoing is not None:
-            network.replace(layer + 1, amounts > 0, proposal.outgoing)
-        network.set_units(layer, first, amounts, proposal.fan_in, proposal.fan_out)
-        if proposal.parents is not None and proposal.shares is not None:
-            inherit(network, layer, first, amounts, proposal.parents, proposal.shares)
-        if proposal.rates is not None:
-            set_rates(network, layer, first, amounts, *proposal.rates)
 
     @torch.no_grad()
     def evidence(self, number: int = 0, samples: int = PROBE_SAMPLES) -> Evidence:

@@ -99,6 +99,10 @@ class Evidence:
     def __init__(self, network: StackedMLP, x: Tensor, loss: Loss) -> None:
         self.network, self.x, self.loss = network, x, loss
 
+    def double(self) -> Evidence:
+        """The same in double precision, where small singular values are more than rounding."""
+        return self if self.x.dtype == torch.float64 else Evidence(self.network, self.x.double(), self.loss)
+
     @property
     def samples(self) -> int:
         """Samples in the batch B."""
@@ -109,34 +113,46 @@ class Evidence:
         """What every layer and the head read, L + 1 tensors (N, B, fan_in), the constant one included."""
         read = [self.x]
         for layer in range(self.network.depth):
-            read.append(torch.bmm(read[-1], self.network.into(layer)).clamp_(min=0.0))
+            read.append(torch.bmm(read[-1], self.network.into(layer).to(self.x.dtype)).clamp_(min=0.0))
         return read
+
+    def _weights(self, block: int) -> Tensor:
+        return self.network.weights[block].to(self.x.dtype)
 
     @cached_property
     def logits(self) -> Tensor:
         """Shape (N, B, C)."""
-        return torch.bmm(self.below[-1], self.network.weights[-1])
+        return torch.bmm(self.below[-1], self._weights(self.network.depth))
 
     @cached_property
     def errors(self) -> list[Tensor]:
         """Derivative of the mean loss with respect to pre-activations of active units and logits, L + 1 tensors."""
-        network, errors = self.network, [self.loss.gradient(self.logits)]
-        for layer in range(network.depth - 1, -1, -1):
-            frozen = network.layout.frozen[layer]
-            above = torch.bmm(errors[0], network.weights[layer + 1][:, frozen:].transpose(1, 2))
-            errors.insert(0, above.mul_(self.below[layer + 1][:, :, frozen:] > 0))
-        return errors
+        return [self.error(layer) for layer in range(self.network.depth + 1)]
+
+    @cached_property
+    def _errors(self) -> list[Tensor]:
+        """Those known by now, from the logits downwards."""
+        return [self.loss.gradient(self.logits)]
+
+    def error(self, layer: int) -> Tensor:
+        """`errors[layer]`, without those of the layers below."""
+        depth, known = self.network.depth, self._errors
+        for lower in range(depth - len(known), layer - 1, -1):
+            frozen = self.network.layout.frozen[lower]
+            above = torch.bmm(known[-1], self._weights(lower + 1)[:, frozen:].transpose(1, 2))
+            known.append(above.mul_(self.below[lower + 1][:, :, frozen:] > 0))
+        return known[depth - layer]
 
     def gradient(self, layer: int) -> Tensor:
         """Derivative with respect to the weights into `layer` (L is the head), (N, fan_in, fan_out)."""
-        return torch.bmm(self.below[layer].transpose(1, 2), self.errors[layer])
+        return torch.bmm(self.below[layer].transpose(1, 2), self.error(layer))
 
     def across(self, layer: int) -> Tensor:
         """G = E[h_{l-1} g_{l+1}^T], the gradient across hidden layer l, (N, fan_in of l, fan_out of l + 1).
 
         The transpose of the G of Evci et al. 2022, arXiv 2201.05125, with fan-in first as in `StackedMLP.weights`.
         """
-        return torch.bmm(self.below[layer].transpose(1, 2), self.errors[layer + 1])
+        return torch.bmm(self.below[layer].transpose(1, 2), self.error(layer + 1))
 
     def loss_with(self, layer: int, extra: Tensor) -> Tensor:
         """Mean loss of every row, (N,), if `extra` were added to the pre-activations of layer + 1.
@@ -149,11 +165,11 @@ class Evidence:
         if above == network.depth:
             return self.loss.value(self.logits + extra)
         frozen = network.layout.frozen[above]
-        active = (torch.bmm(self.below[above], network.weights[above]) + extra).clamp(min=0.0)
+        active = (torch.bmm(self.below[above], self._weights(above)) + extra).clamp(min=0.0)
         units = torch.cat((self.below[above + 1][:, :, :frozen], active), dim=2)
         for upper in range(above + 1, network.depth):
-            units = torch.bmm(units, network.into(upper)).clamp(min=0.0)
-        return self.loss.value(torch.bmm(units, network.weights[-1]))
+            units = torch.bmm(units, network.into(upper).to(self.x.dtype)).clamp(min=0.0)
+        return self.loss.value(torch.bmm(units, self._weights(network.depth)))
 
 
 def live(network: StackedMLP, layer: int) -> NDArray[np.bool_]:

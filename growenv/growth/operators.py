@@ -14,10 +14,11 @@ from torch import Tensor
 
 from growenv.growth.evidence import Evidence
 from growenv.networks import StackedMLP
+from growenv.networks.inheritance import inherit, set_rates
 from growenv.registry import Registry
 
 
-def _no_probes(number: int) -> Evidence:
+def _no_probes(number: int, samples: int = 0) -> Evidence:
     raise RuntimeError(f"probe batch {number} was asked for, but this growth has no data; use an operator without any")
 
 
@@ -33,7 +34,8 @@ class GrowthBatch:
         first: position of each row's first new unit among the layer's active ones, shape (N,). From there on the layer
             has units without any weights, which change nothing.
         outputs: classes of each row's current task, shape (N,): columns of the head that are in use.
-        probe: gives the evidence of probe batch 0, 1, 2, ..., drawn from the current task's training samples.
+        probe: gives the evidence of probe batch 0, 1, 2, ..., drawn from the current task's training samples; with a
+            second argument, one of so many samples.
     """
 
     layer: int
@@ -42,7 +44,7 @@ class GrowthBatch:
     units: NDArray[np.int64]
     first: NDArray[np.int64]
     outputs: NDArray[np.int64]
-    probe: Callable[[int], Evidence] = field(default=_no_probes, repr=False)
+    probe: Callable[..., Evidence] = field(default=_no_probes, repr=False)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -143,6 +145,25 @@ def checked_proposal(network: StackedMLP, batch: GrowthBatch, proposal: Proposal
         if tuple(rate.shape) != (rows,) or not bool((rate[growing] > 0).all()):
             raise ValueError(f"rates of a proposal are positive and of shape {(rows,)}, got {rate}")
     return proposal
+
+
+def apply_proposal(network: StackedMLP, batch: GrowthBatch, proposal: Proposal) -> None:
+    """Write what a checked proposal says into the network and into what follows its weights.
+
+    Args:
+        network: the stack, with room for the new units.
+        batch: what grows.
+        proposal: what `checked_proposal` returned.
+    """
+    layer, first, amounts = batch.layer, batch.first, batch.amounts
+    for block, weights in ((layer, proposal.incoming), (layer + 1, proposal.outgoing)):
+        if weights is not None:
+            network.replace(block, amounts > 0, weights)
+    network.set_units(layer, first, amounts, proposal.fan_in, proposal.fan_out)
+    if proposal.parents is not None and proposal.shares is not None:
+        inherit(network, layer, first, amounts, proposal.parents, proposal.shares)
+    if proposal.rates is not None:
+        set_rates(network, layer, first, amounts, *proposal.rates)
 
 
 OPERATORS: Registry[GrowthOperator] = Registry("growth operator")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from growenv.growth.operators import GrowthBatch
 from growenv.networks import StackedMLP
@@ -56,3 +58,19 @@ def live_norms(network: StackedMLP, batch: GrowthBatch, side: Literal["in", "out
     found = lengths.double().cpu().numpy() * there
     count = ((found > 0) & there).sum(axis=1)
     return np.where(count > 0, found.sum(axis=1) / np.maximum(count, 1), fresh)
+
+
+def live_share(network: StackedMLP, batch: GrowthBatch, side: Literal["in", "out"]) -> Tensor:
+    """How long new vectors on one side are, float64 (N,): `LIVE_SHARE` of the mean length of the older ones."""
+    return torch.from_numpy(LIVE_SHARE * live_norms(network, batch, side)).to(network.device)
+
+
+def checked_scale(operator: str, scale: float) -> float:
+    """`scale`, if vectors can be that long.
+
+    Raises:
+        ValueError: it is not above 0, or not finite.
+    """
+    if not 0.0 < scale < float("inf"):
+        raise ValueError(f"the scale of {operator} growth must be above 0 and finite, got {scale}")
+    return float(scale)
