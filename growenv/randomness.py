@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     TRANSFORM = 7
     PROTECTION = 8
     PROBE = 9
+    CANDIDATE = 10
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from growenv.growth.evidence import Evidence
+from growenv.growth.signals.products import Products
 from growenv.registry import Registry
 
 Array = NDArray[np.float64]
@@ -47,6 +49,11 @@ class Scene:
         widths: NDArray[np.int64] = self.units.sum(axis=1)
         return widths
 
+    @cached_property
+    def products(self) -> Products:
+        """What signals share; worked out when first asked for."""
+        return Products(self.evidence, self.outputs)
+
 
 @runtime_checkable
 class Signal(Protocol):
@@ -72,6 +79,37 @@ class Signal(Protocol):
 
 
 SIGNALS: Registry[Signal] = Registry("signal")
+
+
+class TaskClock:
+    """Notices when a row's task is new."""
+
+    def __init__(self) -> None:
+        self._task: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def begin(self, rows: NDArray[np.bool_]) -> None:
+        """Some rows, (N,), begin a new stream."""
+        if len(self._task) != len(rows):
+            self._task = np.full(len(rows), -1)
+        self._task[rows] = -1
+
+    def entered(self, task: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the marked rows, (N,), are at a task, (N,), at which they have not been seen before."""
+        new: NDArray[np.bool_] = rows & (task != self._task)
+        self._task[new] = task[new]
+        return new
+
+
+def ratio(value: Array, reference: Array) -> Array:
+    """value / reference: 0 where the value is 0, infinite where only the reference is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divided: Array = np.where(value == 0.0, 0.0, value / reference)
+    return divided
+
+
+def relative(value: Array, start: Array) -> Array:
+    """value / start, at most 2, halved: 1/2 where nothing has changed. 0 / 0 is no change."""
+    return np.where(value == start, 0.5, np.minimum(ratio(value, start), 2.0) / 2.0)
 
 
 def squash(value: Array) -> Array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from growenv.growth.signals.base import SIGNALS, Array, Scene
 
 ALPHA = 4.0
-"""Offset of FRAGrow's over-fitting risk level in points (Dai et al. 2021, as released)."""
+"""Offset of FRAGrow's over-fitting risk level in points (Wu et al. 2024, arXiv 2401.03104, as released)."""
 
 
 @SIGNALS.register("loss")
