@@ -38,8 +38,10 @@ class Args:
     split: str = option("test", "split of the contexts: train, val, test or ood")
     contexts: int = option(128, "contexts to play")
     inner_seeds: int = option(1, "inner seeds of each context")
-    policies: list[str] = option(list(DEFAULT_POLICIES), "baselines to play; best-fixed always plays")
-    search_episodes: int = option(5000, "most episodes of the search for the best fixed schedule")
+    policies: list[str] = option(
+        list(DEFAULT_POLICIES), "baselines; best-fixed always plays, gates = all gates, tuned too"
+    )
+    search_episodes: int = option(5000, "most episodes of the best fixed schedule's search; a gate has a tenth")
     rows: int = option(128, "networks trained in lock-step")
     seed: int = option(0, "seed of the bootstrap")
     threads: int = option(1, "threads of PyTorch; more than the free cores are slow")

@@ -47,6 +47,7 @@ class Args:
     env_kwargs: list[str] = option([], "environment options as name:value, for example tasks:3")
     log_folder: str = option("runs", "run folders are made in here")
     resume: str = option("", "run folder to go on with; algorithm, environment and seed are the run's")
+    compare: bool = option(True, "end with a comparison with fixed schedules on val contexts")
     device: str = option("cpu", "where the growing networks live; for other environments, the agent's network")
 
 
@@ -65,7 +66,7 @@ def main(args: Args, words: Sequence[str]) -> int:
     finally:
         env.close()
     print(f"trained for {model.num_timesteps:,} steps; best return on val: {recorder.best:.3f}", flush=True)
-    if is_growth(setting["env"]):
+    if args.compare and is_growth(setting["env"]):
         compare(run, setting["n"] // episode_length(env))
     return 0
 

@@ -1,4 +1,4 @@
-"""Plays learned policies and baselines on the same contexts and inner seeds; baselines are tuned on val contexts."""
+"""Plays learned policies and baselines on the same contexts and inner seeds; baselines are tuned on other contexts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import gates, schedules  # noqa: F401  (registers the policies)
+from agents import schedules  # noqa: F401  (registers the policies)
 from agents.evaluation import (
     ROWS,
     EpisodeRecord,
@@ -21,6 +21,7 @@ from agents.evaluation import (
     play_together,
 )
 from agents.families import gate_family
+from agents.gates import GATES
 from agents.policy import POLICIES, PolicyFactory, PolicySpec, without_regions
 from agents.search import EPISODES, SearchResult, best_fixed_schedule, tune
 from growenv.actions import ActionTable
@@ -28,7 +29,10 @@ from growenv.config import GrowthConfig
 from growenv.registry import unknown_name
 
 BEST_FIXED = "best-fixed"
-TUNED = {"plateau-tuned": "plateau", "loss-gate-tuned": "loss-gate"}
+ALL_GATES = "gates"
+"""Stands for every gate, untuned and tuned."""
+TUNED = "-tuned"
+"""Added to a gate's name, it names the best of `gate_family`."""
 MATCHED = "rate-matched-random"
 DEFAULT_POLICIES = (
     "never",
@@ -71,7 +75,19 @@ class Comparison:
 def known_policies() -> tuple[str, ...]:
     """Names that `compare` accepts."""
     needs_options = {"open-loop", "per-task"}
-    return tuple(sorted((set(POLICIES.names()) - needs_options) | {BEST_FIXED, *TUNED}))
+    tuned = {gate + TUNED for gate in GATES}
+    return tuple(sorted((set(POLICIES.names()) - needs_options) | {ALL_GATES, BEST_FIXED, *tuned}))
+
+
+def expand(policies: Sequence[str | PolicySpec]) -> list[str | PolicySpec]:
+    """The policies with ``gates`` replaced by every gate, untuned and tuned, that is not named besides."""
+    expanded: list[str | PolicySpec] = []
+    for policy in policies:
+        if policy == ALL_GATES:
+            expanded += [name for gate in GATES for name in (gate, gate + TUNED) if name not in policies]
+        else:
+            expanded.append(policy)
+    return expanded
 
 
 def compare(
@@ -95,10 +111,10 @@ def compare(
     Args:
         config: the environment.
         learned: learned policies by name, each a factory such as `LearnedPolicy.bind`.
-        split: split of the contexts; the baselines are tuned on val whatever it is.
+        split: split of the contexts; the baselines are tuned on train and val whatever it is.
         contexts: contexts to play.
         inner_seeds: inner seeds of each context.
-        policies: names of baselines (see `known_policies`) or specs.
+        policies: names of baselines (see `known_policies`) or specs; ``gates`` stands for all gates, untuned and tuned.
         episodes: most episodes of the search for the best fixed schedule; each gate's tuning has a tenth of it, at
             least 200.
         rows: most rows of the stack.
@@ -110,13 +126,14 @@ def compare(
         ValueError: two policies of one name.
     """
     check_names(policies, learned)
+    wanted = expand([*policies] if BEST_FIXED in policies else [*policies, BEST_FIXED])
     drawn = evaluation_contexts(config, split, contexts, inner_seeds)
     records: dict[str, Sequence[EpisodeRecord]] = {}
     for name, factory in learned.items():
         played = play(factory, config, drawn, rows, _stage(report, name), make_env)
         records[name] = [replace(record, policy=name) for record in played]
     options: dict[str, Any] = {"rows": rows, "make_env": make_env}
-    specs, searches = _baselines(config, policies, next(iter(records.values()), None), episodes, report, options)
+    specs, searches = _baselines(config, wanted, next(iter(records.values()), None), episodes, report, options)
     played_together = play_together(
         [(spec, drawn) for spec in specs], config, rows, _stage(report, "baselines"), make_env
     )
@@ -126,7 +143,7 @@ def compare(
 
 def check_names(policies: Sequence[str | PolicySpec], learned: Mapping[str, PolicyFactory]) -> None:
     """Refuse unknown and repeated names before anything is played; errors as in `compare`."""
-    names = [policy if isinstance(policy, str) else policy.name for policy in policies]
+    names = [policy if isinstance(policy, str) else policy.name for policy in expand(policies)]
     for policy in policies:
         if isinstance(policy, str) and policy not in known_policies():
             raise unknown_name("policy", policy, known_policies())
@@ -150,14 +167,13 @@ def _baselines(
     """The baselines as specs, and the searches that tuned some of them."""
     specs: list[PolicySpec] = []
     searches: dict[str, SearchResult] = {}
-    wanted = [*policies] if BEST_FIXED in policies else [*policies, BEST_FIXED]
-    for policy in wanted:
+    for policy in policies:
         if not isinstance(policy, str):
             specs.append(policy)
         elif policy == MATCHED:
             rates = None if reference is None else action_rates(reference, config).tolist()
             specs += [] if rates is None else [PolicySpec(policy, {"rates": rates})]
-        elif policy == BEST_FIXED or policy in TUNED:
+        elif policy == BEST_FIXED or policy.endswith(TUNED):
             searches[policy] = _search(policy, config, episodes, report, options)
             specs.append(replace(searches[policy].best, label=policy))
         else:
@@ -168,11 +184,11 @@ def _baselines(
 def _search(
     policy: str, config: GrowthConfig, episodes: int, report: Report | None, options: Mapping[str, Any]
 ) -> SearchResult:
-    """Tune one baseline on val contexts."""
+    """Tune one baseline on train and val contexts."""
     if policy == BEST_FIXED:
         progress = _stage(report, "search of fixed schedules")
         return best_fixed_schedule(config, episodes=episodes, progress=progress, **options)
-    gate = TUNED[policy]
+    gate = policy.removesuffix(TUNED)
     progress = _stage(report, f"tuning of {gate}")
     return tune(
         gate_family(config, gate), config, episodes=max(FEWEST_TUNING, episodes // 10), progress=progress, **options

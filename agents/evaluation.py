@@ -1,18 +1,20 @@
 """Plays policies on the same contexts and inner seeds and records every episode.
 
-All policies and contexts of a call become the rows of one stack, so a hundred candidates on eight contexts cost little
-more than one candidate on eight hundred.
+Policies and contexts of a call become the rows of one stack, so a hundred candidates on eight contexts cost little more
+than one candidate on eight hundred. Policies that read signals have a stack of their own for each set of signals, in an
+environment that shows them; signals never change training, so all records can be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.gates import signals_of
 from agents.policy import Composite, Interface, PolicyFactory
 from growenv.actions import WAIT, ActionTable
 from growenv.config import GrowthConfig
@@ -148,11 +150,11 @@ def play_together(
     progress: Progress | None = None,
     make_env: MakeEnv = make_vector_env,
 ) -> list[list[EpisodeRecord]]:
-    """Play each policy on its own contexts, all as rows of one stack.
+    """Play each policy on its own contexts; those that read the same signals are rows of one stack.
 
     Args:
         entries: policies and the contexts that each plays.
-        config: the environment.
+        config: the environment; the signals that a policy reads are added to it for that policy.
         rows: most rows of the stack.
         progress: called with the episodes done and the episodes in all.
         make_env: as in `play`.
@@ -160,27 +162,57 @@ def play_together(
     Returns:
         The records of each entry, in the order of its contexts.
     """
-    jobs = [(entry, position) for entry, (_, contexts) in enumerate(entries) for position in range(len(contexts))]
-    if not jobs:
-        return [[] for _ in entries]
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}")
+    stacks: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for entry, (policy, contexts) in enumerate(entries):
+        added = _lacking(config, signals_of(policy))
+        stacks.setdefault(added, []).extend((entry, position) for position in range(len(contexts)))
+    records: list[list[EpisodeRecord]] = [[] for _ in entries]
+    done, total = 0, sum(map(len, stacks.values()))
+    for added, jobs in stacks.items():
+        for batch in _play_stack(entries, with_signals(config, added), jobs, rows, make_env):
+            for entry, record in batch:
+                records[entry].append(record)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+    return records
+
+
+def with_signals(config: GrowthConfig, names: Sequence[str]) -> GrowthConfig:
+    """The environment with these signals shown besides its own."""
+    lacking = _lacking(config, names)
+    return replace(config, signals=(*config.signals, *lacking)) if lacking else config
+
+
+def _lacking(config: GrowthConfig, names: Sequence[str]) -> tuple[str, ...]:
+    shown = [signal if isinstance(signal, str) else signal.name for signal in config.signals]
+    return tuple(name for name in names if name not in shown)
+
+
+def _play_stack(
+    entries: Sequence[tuple[PolicyFactory, Sequence[Context]]],
+    config: GrowthConfig,
+    jobs: Sequence[tuple[int, int]],
+    rows: int,
+    make_env: MakeEnv,
+) -> Iterator[list[tuple[int, EpisodeRecord]]]:
+    """Play jobs (entry, position of its context) in one environment; entries and records, batch by batch."""
+    if not jobs:
+        return
     batches = -(-len(jobs) // rows)
     size = -(-len(jobs) // batches)  # equal batches leave few idle rows in the last one
-    records: list[list[EpisodeRecord]] = [[] for _ in entries]
     # Streams of the ood split are longer, and an environment has room for the streams of its own split only.
-    beyond = any(context.split == "ood" for _, contexts in entries for context in contexts)
+    beyond = any(entries[entry][1][position].split == "ood" for entry, position in jobs)
     env = make_env(replace(config, split="ood") if beyond else config, size)
     try:
         for begun in range(0, len(jobs), size):
             batch = jobs[begun : begun + size]
-            for (entry, _), record in zip(batch, _play_batch(env, entries, batch), strict=True):
-                records[entry].append(record)
-            if progress is not None:
-                progress(begun + len(batch), len(jobs))
+            played = _play_batch(env, entries, batch)
+            yield [(entry, record) for (entry, _), record in zip(batch, played, strict=True)]
     finally:
         env.close()
-    return records
 
 
 def _play_batch(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
 
+from agents.gates import GATES
 from agents.policy import PolicySpec
 from agents.schedules import interleave, split_amount
 from growenv.config import GrowthConfig
 from growenv.randomness import Purpose, uniform
+from growenv.registry import unknown_name
 
 Totals = tuple[int, ...]
 
@@ -100,25 +102,20 @@ def _totals(config: GrowthConfig, requests: Sequence[Sequence[int]]) -> Totals:
 
 
 def gate_family(config: GrowthConfig, policy: str) -> list[PolicySpec]:
-    """Settings of a gate around its published ones, which come first.
+    """Settings of a gate: the published one first, then all other combinations of its `Gate.ranges`.
+
+    The others follow in a fixed random order, so that a search which cannot afford all tries a fair sample.
+
+    Args:
+        config: the environment.
+        policy: name of a registered gate.
 
     Raises:
-        ValueError: `policy` is no gate that has a family.
+        UnknownNameError: no gate has this name.
     """
-    if policy == "plateau":
-        grid = [
-            {"tau": tau, "patience": patience, "amount": amount}
-            for patience in (1, 2)
-            for tau in (0.0005, 0.02, 0.005, 0.05, 0.1)
-            for amount in config.amounts
-        ]
-    elif policy == "loss-gate":
-        grid = [
-            {"tau": tau, "rounds": rounds, "amount": amount}
-            for rounds in (1, 2)
-            for tau in (0.01, 0.5, 0.1, 1.0, 0.2)
-            for amount in config.amounts
-        ]
-    else:
-        raise ValueError(f"no settings to tune are known for policy {policy!r}; known: plateau, loss-gate")
-    return [_named(policy, **options) for options in grid]
+    if policy not in GATES:
+        raise unknown_name("gate", policy, GATES)
+    ranges = GATES[policy].ranges(config)
+    settings = [dict(zip(ranges, values, strict=True)) for values in product(*ranges.values())]
+    order = np.argsort(uniform(0, Purpose.POLICY, np.arange(1, len(settings))), kind="stable")
+    return [_named(policy, **options) for options in (settings[0], *(settings[1 + place] for place in order))]

@@ -126,7 +126,7 @@ def _search_note(name: str, comparison: Comparison) -> str:
     search = comparison.searches[name]
     return (
         f"{name} is {search.best.name}: the best of {len(search.trials)} candidates tried in {search.episodes:,} "
-        "episodes on val contexts."
+        f"episodes ({search.steps:,} steps of the environment) on {' and '.join(search.splits)} contexts."
     )
 
 

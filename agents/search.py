@@ -1,8 +1,9 @@
-"""Tunes baselines on val contexts: a family of fixed schedules, and the settings of gates.
+"""Tunes baselines on train and val contexts: a family of fixed schedules, and the settings of gates.
 
 The search is successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) inside a stated budget of episodes: all
 candidates play a few contexts, the better half plays twice as many, and so on. A context once played is never played
-again. The best candidates' neighbours are tried as well, so that the best fixed schedule is a hard one to beat.
+again. The best candidates' neighbours are tried as well, so that the best fixed schedule is a hard one to beat. What a
+search has cost is also stated in steps of the environment, the unit in which learning is paid for.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Trial:
 
     Attributes:
         spec: the candidate.
-        contexts: val contexts that it played.
+        contexts: contexts that it played.
         mean: mean return over them.
     """
 
@@ -53,16 +54,21 @@ class SearchResult:
         best: the winner.
         trials: all candidates; those that got further come first, then the better ones.
         episodes: episodes played.
+        steps: steps of the environment in them: decisions of one network.
+        splits: splits of the contexts that were played.
     """
 
     best: PolicySpec
     trials: tuple[Trial, ...]
     episodes: int
+    steps: int
+    splits: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
         trials = [trial.to_json() for trial in self.trials]
-        return {"best": self.best.to_json(), "trials": trials, "episodes": self.episodes}
+        played = {"episodes": self.episodes, "steps": self.steps, "splits": list(self.splits)}
+        return {"best": self.best.to_json(), "trials": trials, **played}
 
 
 class Scoreboard:
@@ -70,7 +76,7 @@ class Scoreboard:
 
     Args:
         config: the environment.
-        contexts: val contexts; a candidate's score on k contexts is taken on the first k.
+        contexts: contexts of splits to tune on; a candidate's score on k contexts is taken on the first k.
         budget: episodes that may be played in all.
         rows: most rows of the stack.
         progress: called with the episodes done and the budget.
@@ -92,7 +98,7 @@ class Scoreboard:
         self.config = replace(config, accuracy_matrix=False)
         self.contexts, self.budget = tuple(contexts), budget
         self.rows, self.progress, self.make_env = rows, progress, make_env
-        self.spent = 0
+        self.spent = self.steps = 0
         self._specs: dict[str, PolicySpec] = {}
         self._returns: dict[str, list[float]] = {}
 
@@ -118,6 +124,7 @@ class Scoreboard:
         played = play_together(entries, self.config, self.rows, self._report(), self.make_env)
         for key, records in zip(unique, played, strict=True):
             self._returns.setdefault(key, []).extend(record.return_ for record in records)
+            self.steps += sum(len(record.actions) for record in records)
         self.spent += missing
         return sorted(unique.values(), key=lambda spec: -self.mean(spec, contexts))
 
@@ -133,7 +140,9 @@ class Scoreboard:
         """All trials so far."""
         trials = [Trial(spec, self.known(spec), self.mean(spec)) for spec in self._specs.values()]
         trials.sort(key=lambda trial: (trial.spec.key != best.key, -trial.contexts, -trial.mean))
-        return SearchResult(best, tuple(trials), self.spent)
+        furthest = max(trial.contexts for trial in trials)
+        splits = tuple(dict.fromkeys(context.split for context in self.contexts[:furthest]))
+        return SearchResult(best, tuple(trials), self.spent, self.steps, splits)
 
 
 def rungs(candidates: int, start: int, stop: int) -> list[tuple[int, int]]:
@@ -172,6 +181,18 @@ def halve(board: Scoreboard, specs: Sequence[PolicySpec], stop: int, start: int 
     return survivors
 
 
+def tuning_contexts(config: GrowthConfig, count: int) -> list[Context]:
+    """The first contexts of the train split, for the early rungs, then the first ones of the val split, `count` in all.
+
+    Halving explores on the former, so the final takes most of its evidence from contexts that chose no finalist.
+    """
+    explored = min(EXPLORED, count // 2)
+    return [
+        *evaluation_contexts(config, "train", explored),
+        *evaluation_contexts(config, "val", count - explored),
+    ]
+
+
 def best_fixed_schedule(
     config: GrowthConfig,
     contexts: Sequence[Context] | None = None,
@@ -188,8 +209,8 @@ def best_fixed_schedule(
 
     Args:
         config: the environment.
-        contexts: val contexts, at least 64 for a choice that means something; the first 128 of the split if None.
-        episodes: most episodes to play.
+        contexts: contexts to tune on, at least 64 for a choice that means something; 128 `tuning_contexts` if None.
+        episodes: most episodes to play; each has ``decisions x tasks`` steps of the environment.
         rows: most rows of the stack.
         progress: called with the episodes done and the budget.
         make_env: as in `agents.evaluation.play`.
@@ -197,7 +218,7 @@ def best_fixed_schedule(
     Raises:
         ValueError: fewer than 8 contexts, or a budget that is too small.
     """
-    chosen = list(contexts) if contexts is not None else evaluation_contexts(config, "val", CONTEXTS)
+    chosen = list(contexts) if contexts is not None else tuning_contexts(config, CONTEXTS)
     board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
     explored = min(EXPLORED, len(chosen))
     finalists = max(2, min(8, episodes // 500))
@@ -229,13 +250,16 @@ def tune(
     progress: Progress | None = None,
     make_env: MakeEnv = make_vector_env,
 ) -> SearchResult:
-    """The best of the given policies by successive halving; the first ones are tried if the budget allows not all.
+    """The best of the given policies by successive halving; as many are tried as the budget allows, in their order.
 
-    Arguments and errors as in `best_fixed_schedule`; the contexts are the first 64 of the val split if None.
+    The first one also plays the final, so what was tuned is at least as good as it on the contexts of the search.
+    Arguments and errors as in `best_fixed_schedule`; the contexts are 64 `tuning_contexts` if None.
     """
-    chosen = list(contexts) if contexts is not None else evaluation_contexts(config, "val", CONTEXTS // 2)
+    chosen = list(contexts) if contexts is not None else tuning_contexts(config, CONTEXTS // 2)
     board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
-    count = min(len(specs), affordable(episodes, START, len(chosen)))
-    if count < 1:
+    if episodes < len(chosen):
         raise ValueError(f"{episodes} episodes are too few for {len(chosen)} contexts; allow at least {len(chosen)}")
-    return board.result(halve(board, specs[:count], len(chosen))[0])
+    # The first one has played the first rung with the others; what it then lacks is put aside.
+    count = max(1, affordable(episodes - (len(chosen) - START), START, len(chosen)))
+    finalists = halve(board, specs[:count], len(chosen))
+    return board.result(board.score([*finalists, specs[0]], len(chosen))[0])

@@ -53,18 +53,18 @@ WATCHED = 64
 def train(folder: Path, signals: Sequence[str], seed: int, steps: int, environment: str) -> Path:
     """The run folder of one training run; trains it unless it is there."""
     parent = folder / str(seed)
-    found = sorted(parent.glob("ppo/*/policy.json"))
-    done = [path.parent for path in found if (path.parent / "comparison.txt").exists()]
-    if not done:
+    done = parent / "done.txt"
+    if not done.exists():
         flags = ["--env", environment, "--seed", str(seed), "--log-folder", str(parent), "-n", str(steps)]
-        flags += ["--env-kwargs", "signals:" + json.dumps(list(signals))]
+        flags += ["--no-compare", "--env-kwargs", "signals:" + json.dumps(list(signals))]
         parent.mkdir(parents=True, exist_ok=True)
         with (parent / "log.txt").open("w") as log:
             command = [sys.executable, str(ROOT / "train_agent.py"), *flags]
             subprocess.run(command, check=True, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **THREADS})
-        done = [path.parent for path in sorted(parent.glob("ppo/*/policy.json"))]
-        print(f"trained {done[-1]}", flush=True)
-    return done[-1]
+        newest = max(parent.glob("ppo/*/policy.json"), key=lambda path: path.stat().st_mtime).parent
+        done.write_text(f"{newest.relative_to(parent)}\n")
+        print(f"trained {newest}", flush=True)
+    return parent / done.read_text().strip()
 
 
 THREADS = {"OMP_NUM_THREADS": "1"}

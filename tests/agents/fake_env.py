@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from growenv.actions import ActionTable
 from growenv.config import GrowthConfig
+from growenv.growth.signals import SIGNALS
 from growenv.streams.tasks import Context, Task
 from growenv.streams.transforms import Transform
 
@@ -27,7 +28,8 @@ class FakeVectorEnv:
     """N rows; a task's accuracy is half + half of (share trained) x W / (W + 8), with W = neurons that were added.
 
     Each task begun counts 1 / tasks of it; the share of the capacity used is W / 64 of at most `budget`. The loss is
-    1 - accuracy, shown as x / (1 + x). So the best growth depends on the price alone.
+    1 - accuracy, shown as x / (1 + x). So the best growth depends on the price alone. Features of signals differ from
+    layer to layer and with the time.
 
     Args:
         config: sizes of the environment.
@@ -39,8 +41,13 @@ class FakeVectorEnv:
         self.actions = ActionTable(len(config.hidden), config.amounts)
         self.feature_names = {
             "training": ("measured", "accuracy", "training_loss"),
-            "budget": ("used", "price"),
+            "architecture": tuple(f"{n}_{layer}" for n in ("width", "grown") for layer in range(len(config.hidden))),
+            "budget": ("budget", "used", "price", *(f"cost of {name}" for name in self.actions.names[1:])),
+            "task": ("tasks_left",),
         }
+        signals = [SIGNALS.make(signal).features(len(config.hidden)) for signal in config.signals]
+        if signals:
+            self.feature_names["signals"] = tuple(name for names in signals for name in names)
         self.closed = False
         self.resets = 0
 
@@ -94,10 +101,22 @@ class FakeVectorEnv:
     def _observe(self) -> dict[str, NDArray[np.float32]]:
         skill, one = self._skill(), np.ones(self.num_envs)
         measured = self.decision % self.config.decisions > 0
-        price = np.array([context.price for context in self.contexts])
+        price, budget = np.array([(context.price, context.budget) for context in self.contexts]).T
+        costs = (
+            np.tile(self.actions.amount[1:] / 64, (self.num_envs, 1)) / np.maximum(budget - self._used(), 1e-9)[:, None]
+        )
+        to_come = np.maximum(self._length() - 1 - self.decision, 0) // self.config.decisions
+        signals = self.feature_names.get("signals", ())
+        moment = (1 + self.decision % self.config.decisions)[:, None] / self.config.decisions
+        shown = {
+            "training": np.stack([measured, skill, (one - skill) / (2 * one - skill)], axis=1),
+            "architecture": np.tile(self.widths / np.array(self.config.max_hidden), 2),
+            "budget": np.column_stack([budget, self._used(), price, np.clip(costs, 0.0, 1.0)]),
+            "task": (to_come / (1 + to_come))[:, None],
+            **({"signals": moment * (1 + np.arange(len(signals))) / len(signals)} if signals else {}),
+        }
         return {
-            "training": np.stack([measured, skill, (one - skill) / (2 * one - skill)], axis=1).astype(np.float32),
-            "budget": np.stack([self._used(), price], axis=1).astype(np.float32),
+            **{group: values.astype(np.float32) for group, values in shown.items()},
             "action_mask": self.action_masks().astype(np.float32),
         }
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from agents import comparison as module
-from agents.comparison import BEST_FIXED, DEFAULT_POLICIES, MATCHED, TUNED, action_rates, compare, known_policies
+from agents.comparison import BEST_FIXED, DEFAULT_POLICIES, MATCHED, action_rates, compare, expand, known_policies
 from agents.evaluation import play
+from agents.gates import GATES
 from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
 from growenv.registry import UnknownNameError
@@ -27,12 +28,12 @@ def test_default_plays_everything_on_the_same_contexts() -> None:
     contexts = [[record.context for record in records] for records in result.records.values()]
     assert all(own == contexts[0] for own in contexts)
     assert {context["split"] for context in contexts[0]} == {"test"}
-    assert set(result.searches) == {BEST_FIXED, *TUNED}
+    assert set(result.searches) == {BEST_FIXED, "plateau-tuned", "loss-gate-tuned"}
     assert result.learned == ("ppo",)
     assert {record.policy for record in result.records["ppo"]} == {"ppo"}
 
 
-def test_tuning_touches_val_contexts_only() -> None:
+def test_tuning_touches_train_and_val_contexts_only() -> None:
     splits = []
 
     class Env(FakeVectorEnv):
@@ -43,8 +44,31 @@ def test_tuning_touches_val_contexts_only() -> None:
     run(policies=["plateau-tuned"], make_env=Env)
     assert splits[0] == {"test"}
     assert splits[-1] == {"test"}
-    assert all(split == {"val"} for split in splits[1:-1])
+    assert set().union(*splits[1:-1]) == {"train", "val"}
     assert len(splits) > 4
+
+
+def test_gates_stand_for_every_gate_untuned_and_tuned() -> None:
+    names = {name for gate in GATES for name in (gate, f"{gate}-tuned")}
+    assert {"plateau", "knapsack", "senn-tuned", "random-where"} <= names
+    assert expand(["never", "gates", "plateau"]) == [
+        "never",
+        *(n for n in expand(["gates"]) if n != "plateau"),
+        "plateau",
+    ]
+    result = run(policies=["gates"], episodes=400)
+    assert set(result.records) == {"ppo", BEST_FIXED, *names}
+    assert set(result.searches) == {BEST_FIXED, *(name for name in names if name.endswith("-tuned"))}
+    for name, records in result.records.items():
+        assert sum(record.invalid for record in records) == 0, name
+
+
+def test_one_gate_may_be_tuned_by_name() -> None:
+    result = run(policies=["senn-tuned"])
+    assert set(result.records) == {"ppo", BEST_FIXED, "senn-tuned"}
+    search = result.searches["senn-tuned"]
+    assert search.best.policy == "senn"
+    assert search.steps == 12 * search.episodes
 
 
 def test_best_fixed_always_plays() -> None:
@@ -97,6 +121,8 @@ def test_names_are_checked_before_anything_is_played() -> None:
         run(policies=["plato"], make_env=make)
     with pytest.raises(ValueError, match="given twice: never"):
         run(policies=["never", "never"], make_env=make)
+    with pytest.raises(ValueError, match="given twice: senn-tuned"):
+        run(policies=["gates", PolicySpec("senn", {}, "senn-tuned")], make_env=make)
     with pytest.raises(ValueError, match="given twice: random"):
         run(learned={"random": LEARNED["ppo"]}, policies=["random"], make_env=make)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import agents.schedules  # noqa: F401
+from agents import gates, schedules  # noqa: F401  (registers the policies)
 from agents.evaluation import evaluation_contexts, play, play_together
 from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
@@ -139,6 +139,31 @@ def test_real_environment_replays_from_the_record() -> None:
     ]
     again = play(PolicySpec("open-loop", {"rules": rules}, "random"), SMALL, [Context.from_json(record.context)])
     assert again == [record]
+
+
+def test_policies_that_read_signals_play_in_an_environment_that_shows_them() -> None:
+    made: list[tuple[tuple[str, ...], int]] = []
+
+    def make(config: GrowthConfig, rows: int) -> FakeVectorEnv:
+        made.append((config.signals, rows))
+        return FakeVectorEnv(config, rows)
+
+    contexts = make_contexts(3)
+    entries = [(PolicySpec(name), contexts) for name in ("fragrow", "never", "cpg-goal", "periodic")]
+    seen: list[tuple[int, int]] = []
+    records = play_together(entries, CONFIG, 4, lambda *counts: seen.append(counts), make)
+    assert made == [(("gap",), 3), ((), 3)]
+    assert seen == [(3, 12), (6, 12), (9, 12), (12, 12)]
+    assert [own[0].policy for own in records] == ["fragrow", "never", "cpg-goal", "periodic"]
+    play(PolicySpec("fragrow"), replace(CONFIG, signals=("loss", "gap")), contexts, make_env=make)
+    play(PolicySpec("fragrow"), replace(CONFIG, signals=("loss",)), contexts, make_env=make)
+    assert [signals for signals, _ in made[2:]] == [("loss", "gap")] * 2
+
+
+def test_signals_change_no_record_of_the_real_environment() -> None:
+    contexts = evaluation_contexts(SMALL, "val", 3)
+    plain, shown = (play(GROW, config, contexts) for config in (SMALL, replace(SMALL, signals="all")))
+    assert plain == shown
 
 
 def test_ood_streams_are_longer() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-import agents.gates  # noqa: F401
 from agents.evaluation import play_together
 from agents.families import anchors, gate_family, levels, neighbours, per_task_spec, schedule_family
+from agents.gates import GATES
+from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
 from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
 
@@ -51,16 +53,49 @@ def test_neighbours_move_one_level_in_one_place() -> None:
     assert neighbours(CONFIG, [anchors(CONFIG)[0]]) == []
 
 
-@pytest.mark.parametrize("gate", ["plateau", "loss-gate"])
+PUBLISHED = {
+    "plateau": {"tau": 0.0005, "patience": 1, "amount": 4},
+    "loss-gate": {"tau": 0.01, "rounds": 1, "amount": 4},
+    "autogrow": {"every": 1, "tau": 0.0005, "patience": 2, "amount": 4},
+    "fragrow": {"alpha": 4.0, "each": 1, "amount": 4},
+    "cpg-goal": {"goal": 0.95, "cap": 1.5, "start": 1, "amount": 4},
+    "north-act": {"gamma": 0.97},
+    "north-weight": {"gamma": 0.99, "seed": True},
+    "north-grad": {"factor": 1.0, "amount": 4},
+    "senn": {"ratio": 0.03, "gain": 2.5e-3, "every": 1, "amount": 4},
+    "noracl": {"gamma": 1.0, "share": 0.5, "rule": "either", "amount": 4},
+    "random-where": {"every": 2, "amount": 4},
+    "gradmax-where": {"every": 2, "amount": 4, "per_cost": True},
+    "firefly-where": {"every": 2, "amount": 4, "top": 1},
+    "knapsack": {"threshold": 0.0, "pace": 1.0, "priced": False, "each": 0, "amount": 4},
+}
+
+
+def test_every_gate_has_a_family() -> None:
+    assert set(GATES) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("gate", GATES)
 def test_gate_families_begin_with_the_published_setting_and_all_play(gate: str) -> None:
     family = gate_family(CONFIG, gate)
-    assert len(family) == len({spec.key for spec in family}) == 20
-    assert family[0].options["tau"] == {"plateau": 0.0005, "loss-gate": 0.01}[gate]
+    combinations = np.prod([len(values) for values in GATES[gate].ranges(CONFIG).values()])
+    assert len(family) == len({spec.key for spec in family}) == combinations >= 6
+    assert family[0].options == PUBLISHED[gate]
+    assert gate_family(CONFIG, gate) == family
     contexts = make_contexts(1)
-    played = play_together([(spec, contexts) for spec in family], CONFIG, make_env=FakeVectorEnv)
+    played = play_together(
+        [(spec, contexts) for spec in (PolicySpec(gate), *family[:24])], CONFIG, make_env=FakeVectorEnv
+    )
     assert len({records[0].actions for records in played}) > 1
+    assert played[0][0].actions == played[1][0].actions, "the published setting is the default"
+
+
+def test_a_part_of_a_family_is_a_fair_sample() -> None:
+    part = gate_family(CONFIG, "noracl")[:24]
+    for option, values in GATES["noracl"].ranges(CONFIG).items():
+        assert {spec.options[option] for spec in part} == set(values)
 
 
 def test_only_gates_have_settings_to_tune() -> None:
-    with pytest.raises(ValueError, match="no settings to tune are known for policy 'never'"):
+    with pytest.raises(ValueError, match="unknown gate 'never'"):
         gate_family(CONFIG, "never")

@@ -45,7 +45,9 @@ def records(policy: str, returns: list[float], index: list[int] | None = None) -
 
 
 def made(ppo: list[float], best: list[float], index: list[int] | None = None) -> Comparison:
-    search = SearchResult(BEST, (Trial(BEST, 64, 0.5), Trial(PolicySpec("never"), 8, 0.4)), 1234)
+    search = SearchResult(
+        BEST, (Trial(BEST, 64, 0.5), Trial(PolicySpec("never"), 8, 0.4)), 1234, 14808, ("train", "val")
+    )
     played = {"ppo": records("ppo", ppo, index), BEST_FIXED: records(BEST_FIXED, best, index)}
     return Comparison(CONFIG, "test", played, ("ppo",), {BEST_FIXED: search})
 
@@ -72,7 +74,8 @@ def test_a_tie_is_said_in_words() -> None:
     text = table(made([0.4, 0.6, 0.5, 0.5], [0.5] * 4))
     assert "ppo: no improvement over the best fixed schedule was shown" in text
     assert "4 contexts of the test split" in text
-    assert "the best of 2 candidates tried in 1,234 episodes on val contexts" in text
+    tried = "tried in 1,234 episodes (14,808 steps of the environment) on train and val contexts"
+    assert f"the best of 2 candidates {tried}" in text
     assert BEST.name in text
 
 
@@ -138,6 +141,6 @@ def test_growth_per_decision_by_hand() -> None:
 
 def test_a_policy_that_never_grows_can_be_drawn(tmp_path: Path) -> None:
     never = play(PolicySpec("never"), CONFIG, make_contexts(2), make_env=FakeVectorEnv)
-    search = SearchResult(BEST, (Trial(BEST, 64, 0.5),), 10)
+    search = SearchResult(BEST, (Trial(BEST, 64, 0.5),), 10, 120, ("val",))
     comparison = Comparison(CONFIG, "val", {BEST_FIXED: never}, (), {BEST_FIXED: search})
     assert write(comparison, tmp_path)[3].exists()

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.families import per_task_spec
+from agents.families import gate_family, per_task_spec
 from agents.policy import PolicySpec
-from agents.search import Scoreboard, affordable, best_fixed_schedule, cost, halve, rungs, tune
+from agents.search import Scoreboard, affordable, best_fixed_schedule, cost, halve, rungs, tune, tuning_contexts
 from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
-from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
+from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts, with_tasks
 
 SPECS = [per_task_spec(CONFIG, (4 * number, 0), (0, 0)) for number in range(8)]
 
@@ -116,11 +116,53 @@ def test_tune_takes_what_the_budget_allows() -> None:
     assert result.best == SPECS[2]
 
 
+def test_steps_are_the_decisions_that_were_played() -> None:
+    scores = board([*make_contexts(8), *with_tasks(make_contexts(8), 5)])
+    scores.score(SPECS[:3], 8)
+    assert scores.steps == 3 * 8 * 12
+    scores.score(SPECS[:2], 16)
+    assert scores.steps == 3 * 8 * 12 + 2 * 8 * 20
+    assert scores.result(SPECS[0]).steps == scores.steps
+
+
+def test_tuning_explores_on_train_contexts_and_decides_on_val_contexts() -> None:
+    contexts = tuning_contexts(CONFIG, 128)
+    assert [context.split for context in contexts] == ["train"] * 32 + ["val"] * 96
+    assert [context.split for context in tuning_contexts(CONFIG, 10)] == ["train"] * 5 + ["val"] * 5
+    few, many = (tune(SPECS, CONFIG, episodes=episodes, make_env=FakeVectorEnv) for episodes in (64, 500))
+    assert few.splits == many.splits == ("train", "val")
+    assert few.trials[0].contexts == many.trials[0].contexts == 64
+    assert tune(SPECS, CONFIG, make_contexts(8), episodes=64, make_env=FakeVectorEnv).splits == ("val",)
+
+
+def test_gates_are_tuned_with_their_signals_and_schedules_without() -> None:
+    seen = []
+
+    def make(config: GrowthConfig, rows: int) -> FakeVectorEnv:
+        seen.append(config.signals)
+        return FakeVectorEnv(config, rows)
+
+    tune(gate_family(CONFIG, "fragrow"), CONFIG, make_contexts(8), episodes=100, make_env=make)
+    tune(SPECS, CONFIG, make_contexts(8), episodes=100, make_env=make)
+    assert seen == [("gap",), ()]
+
+
+def test_the_first_candidate_is_in_the_final() -> None:
+    # On the eight contexts of the first rung large growth costs nothing, later on it is dear.
+    cheap, dear = make_contexts(8, price=0.0), make_contexts(56, price=3.0)
+    specs = [SPECS[1], *SPECS[4:]]
+    result = tune(specs, CONFIG, [*cheap, *dear], episodes=500, make_env=FakeVectorEnv)
+    assert result.best == SPECS[1]
+    assert [trial.contexts for trial in result.trials if trial.spec == SPECS[1]] == [64]
+    assert result.episodes <= 500
+
+
 def test_result_is_json() -> None:
     result = tune(SPECS[:2], CONFIG, make_contexts(8), episodes=100, make_env=FakeVectorEnv)
     data = json.loads(json.dumps(result.to_json()))
     assert PolicySpec.from_json(data["best"]) == result.best
     assert [trial["contexts"] for trial in data["trials"]] == [8, 8]
+    assert (data["episodes"], data["steps"], data["splits"]) == (16, 16 * 12, ["val"])
 
 
 def test_impossible_searches_are_refused() -> None:
