@@ -22,8 +22,14 @@ STUDIES = {"study": "mixed-digits", "ood": "mixed-digits-ood"}
 THROUGHPUT = ROOT / "benchmarks" / "results" / "throughput.json"
 METERING = ROOT / "benchmarks" / "results" / "metering.json"
 REFUSALS = ROOT / "docs" / "results" / "refusals.json"
+TUNED = "-tuned"
 PLACEMENT = ROOT / "docs" / "results" / "placement" / "results.json"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "mosaic.md")
+GROWTH = ROOT / "docs" / "results" / "growth"
+SIGNALS = ROOT / "docs" / "results" / "signals" / "results.json"
+BENCHMARKS = ROOT / "benchmarks" / "results"
+PAGES = tuple(ROOT / page for page in ("README.md", "docs/architecture.md", "docs/mosaic.md", "docs/growth.md"))
+SHOWN_GATES = 3
+"""Tuned gates, the best ones, that the table of a study shows; all are on the page about growth."""
 
 
 def study(name: str) -> str:
@@ -34,15 +40,18 @@ def study(name: str) -> str:
         "| policy | return | accuracy | cost | return minus best fixed schedule |",
         "| --- | --- | --- | --- | --- |",
     ]
+    triggers = gate_rows(results)
+    shown = sorted(triggers, key=lambda row: -row["return_"]["mean"])[:SHOWN_GATES]
     for row in results["policies"]:
+        if row in triggers and row not in shown:
+            continue
         label = run_label(row["policy"]) if row["policy"] in results["learned"] else row["policy"]
         cells = [label, *(spread(row[name]) for name in ("return_", "accuracy", "cost"))]
         cells.append("" if row["difference"] is None else spread(row["difference"], signed=True))
         lines.append(f"| {' | '.join(cells)} |")
     learned = [row for row in results["policies"] if row["policy"] in results["learned"]]
     better = sum(row["difference"]["low"] > 0 for row in learned)
-    gates = [row for row in results["policies"] if row["policy"].endswith("-tuned")]
-    best_gate = max(gates, key=lambda row: row["return_"]["mean"])
+    best_gate = shown[0]
     above = sum(row["return_"]["mean"] > best_gate["return_"]["mean"] for row in learned)
     words = (
         f"{better} of {len(learned)} training seeds give a policy whose paired difference to the best fixed schedule "
@@ -51,6 +60,137 @@ def study(name: str) -> str:
         "difference is more than chance."
     )
     return "\n".join([*lines, "", words])
+
+
+def gate_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of gates, untuned and tuned."""
+    tuned = {row["policy"] for row in results["policies"] if row["policy"].endswith(TUNED)}
+    return [row for row in results["policies"] if row["policy"] in tuned or row["policy"] + TUNED in tuned]
+
+
+def gates() -> str:
+    """All gates, untuned and tuned, between the best fixed schedule and the learned policies."""
+    results = json.loads((ROOT / "docs" / "results" / STUDIES["study"] / "results.json").read_text())
+    rows = {row["policy"]: row for row in results["policies"]}
+    learned = [rows[name]["return_"]["mean"] for name in results["learned"]]
+    lines = [
+        "| gate | return, untuned | return, tuned | tuned minus best fixed schedule | setting that was found |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    tuned = [row for row in gate_rows(results) if row["policy"].endswith(TUNED)]
+    for row in sorted(tuned, key=lambda row: -row["return_"]["mean"]):
+        name = row["policy"].removesuffix(TUNED)
+        options = results["searches"][row["policy"]]["best"]["options"]
+        setting = ", ".join(f"{key} {value}" for key, value in options.items())
+        cells = [spread(rows[name]["return_"]), spread(row["return_"]), spread(row["difference"], signed=True), setting]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    steps = [results["searches"][row["policy"]]["steps"] for row in tuned]
+    words = (
+        f"The best fixed schedule returns {spread(rows['best-fixed']['return_'])}, the learned policies "
+        f"{min(learned):.3f} to {max(learned):.3f}. Tuning took {min(steps):,} to {max(steps):,} steps of the "
+        f"environment for a gate, and {results['searches']['best-fixed']['steps']:,} for the schedule."
+    )
+    return "\n".join([*lines, "", words])
+
+
+def points(interval: dict[str, Any], signed: bool = True, factor: float = 100.0) -> str:
+    """Mean and interval of a share in points; a difference that differs from zero in bold."""
+    sign = "+" if signed else ""
+    mean, low, high = (format(factor * interval[name], f"{sign}.2f") for name in ("mean", "low", "high"))
+    text = f"{mean} [{low}, {high}]"
+    return f"**{text}**" if signed and interval["low"] * interval["high"] > 0 else text
+
+
+def streams() -> str:
+    """All operators under two schedules in the default environment."""
+    results = json.loads((GROWTH / "operators_in_streams.json").read_text())
+    schedules = list(dict.fromkeys(line["schedule"] for line in results["lines"]))
+    lines: dict[str, dict[str, Any]] = {}
+    for line in results["lines"]:
+        lines.setdefault(line["operator"], {})[line["schedule"]] = line
+    titles = [next(iter(lines.values()))[name]["words"] for name in schedules]
+    table = [f"| operator | {' | '.join(titles)} |", f"| --- |{' --- |' * len(titles)}"]
+    for name, each in sorted(lines.items(), key=lambda item: -item[1][schedules[0]]["difference"]["mean"]):
+        cells = [
+            points(each[schedule]["accuracy"], signed=False)
+            if name == "random"
+            else points(each[schedule]["difference"])
+            for schedule in schedules
+        ]
+        table.append(f"| `{name}` | {' | '.join(cells)} |")
+    settings = results["settings"]
+    return "\n".join([*table, "", f"{settings['contexts']} contexts of the {settings['split']} split."])
+
+
+def operators() -> str:
+    """All operators on images, a column for each data set and optimiser."""
+    files = sorted(GROWTH.glob("operators-*.json"))
+    results = {path.stem.removeprefix("operators-"): json.loads(path.read_text()) for path in files}
+    first = next(iter(results.values()))["compared"]
+    order = sorted(first, key=lambda name: -first[name]["mean"]["mean"])
+    table = [f"| | {' | '.join(results)} |", f"| --- |{' --- |' * len(results)}"]
+    for name in order:
+        cells = []
+        for each in results.values():
+            line = each["compared"].get(name, {})
+            minus = line.get("minus random")
+            cells.append(points(minus) if minus else points(line["mean"], signed=False) if line else "")
+        table.append(f"| `{name}` | {' | '.join(cells)} |")
+    settings = next(iter(results.values()))["settings"]
+    words = (
+        f"{settings['rows']} seeds; {settings['events']} growth events; {settings['interval'] * settings['intervals']} "
+        f"minibatches of {settings['batch_size']}; the row `random` shows its accuracy."
+    )
+    return "\n".join([*table, "", words])
+
+
+def student_teacher() -> str:
+    """What the study of students and teachers says."""
+    results = json.loads((GROWTH / "student_teacher.json").read_text())
+    return "\n".join(f"- {line}" for line in results["verdict"] if line.startswith("loss"))
+
+
+def widening() -> str:
+    """What the study of widening says."""
+    results = json.loads((GROWTH / "widening.json").read_text())
+    return "\n".join(f"- {line}" for line in results["verdict"])
+
+
+def growth_cost() -> str:
+    """Cost of a growth event of every operator, and gromo's."""
+    results = json.loads((BENCHMARKS / "growth.json").read_text())
+    ours, other = results["ours"], results["gromo"]
+    table = ["| operator | minibatch steps of the stack, lower and upper layer | ms |", "| --- | --- | --- |"]
+    for name, line in sorted(ours["operators"].items(), key=lambda item: max(item[1]["steps"])):
+        steps, ms = (" and ".join(format(each, ".1f") for each in line[key]) for key in ("steps", "ms"))
+        table.append(f"| `{name}` | {steps} | {ms} |")
+    words = [f"{ours['rows']} networks; one minibatch step of all takes {ours['step_ms']:.1f} ms on one thread."]
+    if other:
+        faster = ", ".join(
+            f"`{line['operator']}` in the {('lower', 'upper')[line['layer']]} layer {line['times_faster']:.1f} times"
+            for line in other["lines"]
+        )
+        words.append(
+            f"The same growth step in gromo {other['version']}, once for each network, takes longer: {faster}. Both "
+            f"find the same directions for GradMax (least |cosine| {min(other['gradmax_least_cosine']):.6f})."
+        )
+    return "\n".join([*table, "", *words])
+
+
+def signals_help() -> str:
+    """PPO with groups of signals against PPO without."""
+    results = json.loads(SIGNALS.read_text())
+    table = ["| signals | return | minus none | better seeds |", "| --- | --- | --- | --- |"]
+    for line in results["lines"]:
+        names = ", ".join(f"`{name}`" for name in line["signals"]) or "none"
+        minus, better = "", ""
+        if "difference" in line:
+            minus = spread(line["difference"], signed=True)
+            means = [each["mean"] for each in line["difference_by_seed"]]
+            better = f"{sum(mean > 0 for mean in means)} of {len(means)}"
+        table.append(f"| {names} | {spread(line['return'])} | {minus} | {better} |")
+    words = f"{results['contexts']} val contexts, {results['seeds']} training seeds of {results['steps']:,} steps each."
+    return "\n".join([*table, "", words])
 
 
 def run_label(name: str) -> str:
@@ -157,12 +297,26 @@ def metering() -> str:
     return "\n".join(lines)
 
 
+def signals_cost() -> str:
+    """Share of a decision that signals take."""
+    results = json.loads((BENCHMARKS / "signals.json").read_text())
+    return json.dumps(results)[:200]
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{name: partial(study, name) for name in STUDIES},
     "throughput": throughput,
     "reasons": reasons,
     "placement": placement,
     "metering": metering,
+    "gates": gates,
+    "streams": streams,
+    "operators": operators,
+    "student-teacher": student_teacher,
+    "widening": widening,
+    "growth-cost": growth_cost,
+    "signals-cost": signals_cost,
+    "signals-help": signals_help,
 }
 
 
