@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.networks import StackedMLP
+from growenv.networks.layout import with_wires
 
 LEAST_PROBABILITY = 1e-12
 
@@ -109,8 +110,13 @@ class Evidence:
         """What every layer and the head read, L + 1 tensors (N, B, fan_in), the constant one included."""
         read = [self.x]
         for layer in range(self.network.depth):
-            read.append(torch.bmm(read[-1], self.network.into(layer)).clamp_(min=0.0))
+            units = torch.bmm(read[-1], self.network.into(layer)).clamp_(min=0.0)
+            read.append(self._passed_on(layer, units, read[-1]))
         return read
+
+    def _passed_on(self, layer: int, units: Tensor, below: Tensor) -> Tensor:
+        """What the readers of a hidden layer read: its units and, where wires lead around it, what it reads itself."""
+        return with_wires(units, below) if layer in self.network.bypassed else units
 
     @cached_property
     def logits(self) -> Tensor:
@@ -120,11 +126,14 @@ class Evidence:
     @cached_property
     def errors(self) -> list[Tensor]:
         """Derivative of the mean loss with respect to pre-activations of active units and logits, L + 1 tensors."""
-        network, errors = self.network, [self.loss.gradient(self.logits)]
+        network, errors, wires = self.network, [self.loss.gradient(self.logits)], None
         for layer in range(network.depth - 1, -1, -1):
-            frozen = network.layout.frozen[layer]
+            frozen, active = network.layout.frozen[layer], network.layout.active[layer]
             above = torch.bmm(errors[0], network.weights[layer + 1][:, frozen:].transpose(1, 2))
-            errors.insert(0, above.mul_(self.below[layer + 1][:, :, frozen:] > 0))
+            if wires is not None:
+                above.add_(wires[:, :, frozen:])
+            wires = above[:, :, active:] if layer in network.bypassed else None
+            errors.insert(0, above[:, :, :active].mul_(self.below[layer + 1][:, :, frozen : frozen + active] > 0))
         return errors
 
     def gradient(self, layer: int) -> Tensor:
@@ -151,12 +160,13 @@ class Evidence:
         frozen = network.layout.frozen[above]
         active = (torch.bmm(self.below[above], network.weights[above]) + extra).clamp(min=0.0)
         units = torch.cat((self.below[above + 1][:, :, :frozen], active), dim=2)
+        read = self._passed_on(above, units, self.below[above])
         for upper in range(above + 1, network.depth):
-            units = torch.bmm(units, network.into(upper)).clamp(min=0.0)
-        return self.loss.value(torch.bmm(units, network.weights[-1]))
+            read = self._passed_on(upper, torch.bmm(read, network.into(upper)).clamp(min=0.0), read)
+        return self.loss.value(torch.bmm(read, network.weights[-1]))
 
 
 def live(network: StackedMLP, layer: int) -> NDArray[np.bool_]:
-    """Which positions that `layer`'s readers see are units of the row, the constant one included, (N, units)."""
-    present: NDArray[np.bool_] = network.birth_index(layer) >= 0
+    """Which positions that the layer above reads are units of the row, the constant one included, (N, fan_in)."""
+    present: NDArray[np.bool_] = network.read_index(layer + 1) >= 0
     return present
