@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +62,11 @@ def _small_networks(rng: np.random.Generator, rows: int, *, directed: bool) -> A
 def _reserving(network: Architecture) -> Architecture:
     """The same networks with full heads for the tasks to come."""
     outputs = np.where(network.outputs == 0, _FULL_HEAD, network.outputs)
-    return Architecture(network.inputs, network.units, outputs, network.directed)
+    return replace(network, outputs=outputs)
 
 
 def _only(network: Architecture, row: int) -> Architecture:
-    return Architecture(network.inputs, network.units[[row]], network.outputs[[row]], network.directed)
+    return replace(network, units=network.units[[row]], outputs=network.outputs[[row]])
 
 
 def _usage(meter: Meter, network: Architecture, where: str) -> NDArray[np.float64]:
@@ -105,7 +106,7 @@ def _check_growth(meter: Meter, fresh: Meter, network: Architecture, rng: np.ran
             generation = generation + 1
             outputs = network.outputs.copy()
             outputs[:, step // 3] = rng.integers(2, _FULL_HEAD + 1, network.rows)
-            network = Architecture(network.inputs, network.units, outputs, network.directed)
+            network = replace(network, outputs=outputs)
             meter.commit(everyone, network)
             usage = _usage(meter, network, where)
             over = usage > limit * _ROUNDING
