@@ -136,10 +136,14 @@ class Learner:
     @torch.no_grad()
     def finish_task(self, rows: NDArray[np.bool_]) -> None:
         """Keep the heads of the current tasks of some rows and let the protection do its work."""
-        kept = self.network.read_index(self.network.depth, self._starts)
+        kept = self.heads_read()
         row, position = np.nonzero((kept >= 0) & rows[:, None])
         self.heads[row, self.task[row], kept[row, position]] = self.network.weights[-1][row, position]
         self.protection.finish_task(self.network, rows)
+
+    def heads_read(self) -> NDArray[np.int64]:
+        """Where `heads` keeps the weights from every position that a head reads, (N, fan_in), -1 for padding."""
+        return self.network.read_index(self.network.depth, self._starts)
 
     def _enter(self, rows: NDArray[np.bool_]) -> None:
         self.data.enter(rows, self.task)
@@ -152,7 +156,7 @@ class Learner:
 
     def _fresh_head(self, task: NDArray[np.int64]) -> Tensor:
         """Initial heads: uniform within 1 / sqrt(units), biases zero, shape (N, fan_in, C)."""
-        read = self.network.read_index(self.network.depth, self._starts)
+        read = self.heads_read()
         draw = uniform(
             self.data.seeds[:, None, None],
             Purpose.HEAD,
@@ -335,7 +339,7 @@ class Learner:
 
     def _head(self, task: NDArray[np.int64]) -> Tensor:
         """Heads of any tasks in the order in which the units that they read lie, shape (N, fan_in, C)."""
-        read = self.network.read_index(self.network.depth, self._starts)
+        read = self.heads_read()
         row = np.arange(self.rows)
         kept = self.heads[row[:, None], task[:, None], np.maximum(read, 0)]
         kept = kept.masked_fill(torch.from_numpy(read < 0).to(kept.device)[:, :, None], 0.0)
