@@ -132,7 +132,7 @@ class StackedMLP:
         Args:
             layer: hidden layer above the first, or L for the head.
             starts: added to the birth indices in each hidden layer that is read, the lowest first; by default no two
-                units are alike.
+                units are alike. The constant unit is always 0.
         """
         starts = starts or range(0, self.depth * LEVEL, LEVEL)
         sources = [span.source for span in self.layout.spans(layer)]
@@ -140,7 +140,7 @@ class StackedMLP:
         for part in parts[1:]:
             part[:, 0] = -1  # wires bring no second constant unit
         lifts = [starts[source - sources[-1]] for source in sources]
-        lifted = [np.where(part < 0, part, part + lift) for part, lift in zip(parts, lifts, strict=True)]
+        lifted = [np.where(part > 0, part + lift, part) for part, lift in zip(parts, lifts, strict=True)]
         return np.concatenate(lifted, axis=1)
 
     # -- computing ---------------------------------------------------------------------------------------------------

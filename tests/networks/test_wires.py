@@ -80,8 +80,8 @@ def test_read_index_by_hand() -> None:
     top = [0, 1, *[no] * 6, 2, 3, *[no] * 6]
     low = [no, 1, 2, *[no] * 5, 3, *[no] * 7]
     level = 1 << 20
-    assert network.read_index(2)[0].tolist() == [at + level if at >= 0 else no for at in top] + low
-    assert network.read_index(2, (0, 10))[0].tolist() == [at + 10 if at >= 0 else no for at in top] + low
+    assert network.read_index(2)[0].tolist() == [at + level if at > 0 else at for at in top] + low
+    assert network.read_index(2, (0, 10))[0].tolist() == [at + 10 if at > 0 else at for at in top] + low
     assert network.read_index(1).tolist() == network.birth_index(0).tolist()
 
 
