@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import cached_property
 from typing import Protocol
 
@@ -126,15 +127,24 @@ class Evidence:
     @cached_property
     def errors(self) -> list[Tensor]:
         """Derivative of the mean loss with respect to pre-activations of active units and logits, L + 1 tensors."""
-        network, errors, wires = self.network, [self.loss.gradient(self.logits)], None
+        network, errors = self.network, [self.loss.gradient(self.logits)]
         for layer in range(network.depth - 1, -1, -1):
-            frozen, active = network.layout.frozen[layer], network.layout.active[layer]
-            above = torch.bmm(errors[0], network.weights[layer + 1][:, frozen:].transpose(1, 2))
-            if wires is not None:
-                above.add_(wires[:, :, frozen:])
-            wires = above[:, :, active:] if layer in network.bypassed else None
-            errors.insert(0, above[:, :, :active].mul_(self.below[layer + 1][:, :, frozen : frozen + active] > 0))
+            above = self._heard(layer, errors)
+            frozen = network.layout.frozen[layer]
+            errors.insert(0, above.mul_(self.below[layer + 1][:, :, frozen : frozen + above.shape[2]] > 0))
         return errors
+
+    def _heard(self, layer: int, errors: list[Tensor]) -> Tensor:
+        """Derivative with respect to the answers of active units of a layer, from the errors of all layers above."""
+        start, stop = (
+            self.network.layout.frozen[layer],
+            self.network.layout.frozen[layer] + self.network.layout.active[layer],
+        )
+        parts = [
+            torch.bmm(errors[block - layer - 1], self.network.weights[block][:, at + start : at + stop].transpose(1, 2))
+            for block, at in self.network.layout.outlets(layer)
+        ]
+        return functools.reduce(torch.Tensor.add_, parts)
 
     def gradient(self, layer: int) -> Tensor:
         """Derivative with respect to the weights into `layer` (L is the head), (N, fan_in, fan_out)."""

@@ -23,8 +23,8 @@ class RandomGrowth:
     With ``zero="out"`` the incoming weights are isotropic Gaussian vectors over everything that the layer reads except
     the constant unit (so new biases are zero), and the first gradient is that of the outgoing side. With ``zero="in"``
     it is the other way round; the incoming weights are then zero but for a bias too small to be seen, which puts the
-    ReLU on its linear side. If nothing that trains in the next layer could hear the new neurons, but wires lead around
-    that layer, the incoming weights are random all the same, so that those who hear them through the wires can learn.
+    ReLU on its linear side. Where nothing that trains could hear the new units yet, the outgoing side stays zero: with
+    both sides zero no unit ever learns.
 
     Args:
         scale: length of the vectors, above 0; what it is relative to, `length` says.
@@ -51,22 +51,14 @@ class RandomGrowth:
 
     def propose(self, network: StackedMLP, batch: GrowthBatch) -> Proposal:
         """Weights of the new units; see `GrowthOperator.propose`."""
-        if self.zero == "in":
-            fan_out = random_fan_out(network, batch, self.scale * live_norms(network, batch, "out") * LIVE_SHARE)
-            return Proposal(self._sparks(network, batch), fan_out)
         if self.length == "he":
             return Proposal(random_fan_in(network, batch, np.full(network.rows, self.scale * HE)))
-        return Proposal(self._live_fan_in(network, batch))
-
-    def _live_fan_in(self, network: StackedMLP, batch: GrowthBatch) -> Tensor:
-        return random_fan_in(network, batch, self.scale * LIVE_SHARE * live_norms(network, batch, "in"))
-
-    def _sparks(self, network: StackedMLP, batch: GrowthBatch) -> Tensor:
-        fan_in = spark(network, batch)
-        if batch.layer + 1 not in network.bypassed:
-            return fan_in
-        unheard = torch.from_numpy(batch.readers(network) == 0).to(network.device)
-        return torch.where(unheard[:, None, None], self._live_fan_in(network, batch), fan_in)
+        fan_in = random_fan_in(network, batch, self.scale * LIVE_SHARE * live_norms(network, batch, "in"))
+        if self.zero == "out":
+            return Proposal(fan_in)
+        fan_out = random_fan_out(network, batch, self.scale * LIVE_SHARE * live_norms(network, batch, "out"))
+        heard = torch.from_numpy(batch.readers(network) > 0).to(network.device)[:, None, None]
+        return Proposal(torch.where(heard, spark(network, batch), fan_in), fan_out)
 
 
 def random_fan_in(network: StackedMLP, batch: GrowthBatch, length: NDArray[np.float64], draw: int = 0) -> Tensor:
