@@ -136,13 +136,11 @@ class Evidence:
 
     def _heard(self, layer: int, errors: list[Tensor]) -> Tensor:
         """Derivative with respect to the answers of active units of a layer, from the errors of all layers above."""
-        start, stop = (
-            self.network.layout.frozen[layer],
-            self.network.layout.frozen[layer] + self.network.layout.active[layer],
-        )
+        layout, weights = self.network.layout, self.network.weights
+        start, stop = layout.frozen[layer], layout.frozen[layer] + layout.active[layer]
         parts = [
-            torch.bmm(errors[block - layer - 1], self.network.weights[block][:, at + start : at + stop].transpose(1, 2))
-            for block, at in self.network.layout.outlets(layer)
+            torch.bmm(errors[block - layer - 1], weights[block][:, at + start : at + stop].transpose(1, 2))
+            for block, at in layout.outlets(layer)
         ]
         return functools.reduce(torch.Tensor.add_, parts)
 
