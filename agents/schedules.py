@@ -116,6 +116,8 @@ def periodic(
 def doubling(interface: Interface, times: Sequence[int] = ()) -> Policy:
     """Doubles the width of every layer at preset times, one request a decision, up to the largest width.
 
+    A layer that is absent at first begins with the smallest amount.
+
     Args:
         interface: the environment's interface.
         times: decisions at which a doubling begins; empty means the start of every other task from the first on.
@@ -123,10 +125,10 @@ def doubling(interface: Interface, times: Sequence[int] = ()) -> Policy:
     Source: Dong et al. 2020 (LipGrow) and the doubling rows of growth schedules; the times are this project's.
     """
     moments = list(times) or [task * interface.decisions for task in range(0, interface.tasks, 2)]
-    widths, batches = list(interface.hidden), []
+    widths, batches, least = list(interface.hidden), [], min(interface.actions.amounts)
     for moment in moments:
         _whole("times", moment, 0)
-        needs = [min(width, top - width) for width, top in zip(widths, interface.max_hidden, strict=True)]
+        needs = [min(width or least, top - width) for width, top in zip(widths, interface.max_hidden, strict=True)]
         widths = [width + need for width, need in zip(widths, needs, strict=True)]
         batches.append((moment, interleave([split_amount(need, interface.actions.amounts) for need in needs])))
     return Timetable(interface, _queue(interface, batches))

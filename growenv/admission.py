@@ -54,7 +54,7 @@ class Admission:
         self._regions = self._cut_regions()
         places = 0 if self._regions is None else len(self._regions)
         self.actions = ActionTable(len(config.hidden), config.amounts, places)
-        full = largest(self.inputs, config.max_hidden, learner.tasks, learner.classes)
+        full = largest(self.inputs, config.max_hidden, learner.tasks, learner.classes, config.bypassed)
         if self.placed:
             self.placed.calibrate(full)
         self.capacity = 1.0 if self.placed else float(self.meter.usage(full)[0])
@@ -133,7 +133,7 @@ class Admission:
         if outputs.tobytes() not in self._needs:
             units = np.zeros((1, self.learner.tasks, len(self.config.hidden)), dtype=np.int64)
             units[:, 0] = self.config.hidden
-            start = Architecture(self.inputs, units, outputs, self.learner.protection.directed)
+            start = self._networks(units, outputs)
             trial = copy.deepcopy(self.meter)
             trial.begin(np.ones(1, dtype=np.bool_), start)
             self._needs[outputs.tobytes()] = float(trial.usage(start)[0])
@@ -230,8 +230,10 @@ class Admission:
         if reserve:
             to_come = np.arange(episodes.tasks)[None, :] < episodes.lengths[:, None]
             outputs = np.where((outputs == 0) & to_come, episodes.classes, outputs)
-        directed = self.learner.protection.directed
-        return Architecture(self.inputs, self.learner.units.copy(), outputs.copy(), directed)
+        return self._networks(self.learner.units.copy(), outputs.copy())
+
+    def _networks(self, units: NDArray[np.int64], outputs: NDArray[np.int64]) -> Architecture:
+        return Architecture(self.inputs, units, outputs, self.learner.protection.directed, self.config.bypassed)
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that changes."""

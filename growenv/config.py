@@ -16,6 +16,7 @@ from growenv.hardware import Meter
 from growenv.protection import Protection
 from growenv.registry import unknown_name
 from growenv.streams import Dataset, StreamDistribution
+from growenv.wiring import absent_at_first
 
 SPLITS = ("train", "val", "test", "ood")
 WHERE = ("auto", "tile")
@@ -37,7 +38,8 @@ class GrowthConfig:
         decisions: decisions in each task.
         minibatches: minibatches that are trained after each decision.
         batch_size: samples in a minibatch.
-        hidden: initial width of each hidden layer.
+        hidden: initial width of each hidden layer. A layer other than the first may be absent at first (0): its first
+            growth deepens the network, and wires lead around it for ever; see docs/architecture.md.
         max_hidden: greatest width of each hidden layer.
         amounts: numbers of neurons that one action can add.
         optimizer: ``adam`` or ``sgd``.
@@ -112,16 +114,23 @@ class GrowthConfig:
         object.__setattr__(self, "learning_rate", float(rate))
         object.__setattr__(self, "divergence_penalty", float(penalty))
         _check(isinstance(self.accuracy_matrix, bool), "accuracy_matrix", self.accuracy_matrix, "true or false")
-        some = len(self.hidden) > 0 and min(self.hidden) >= 1
-        _check(some, "hidden", self.hidden, "at least one layer of at least 1 neuron")
+        some = len(self.hidden) > 0 and self.hidden[0] >= 1 and min(self.hidden) >= 0
+        expected = "at least one layer; at least 1 neuron in the first, at least 0 (absent at first) in each other one"
+        _check(some, "hidden", self.hidden, expected)
         fits = len(self.max_hidden) == len(self.hidden)
-        fits = fits and all(small <= large for small, large in zip(self.hidden, self.max_hidden, strict=True))
-        _check(fits, "max_hidden", self.max_hidden, f"a width for each layer, at least hidden={self.hidden}")
+        fits = fits and all(max(1, small) <= most for small, most in zip(self.hidden, self.max_hidden, strict=True))
+        expected = f"a width of at least 1 for each layer, at least hidden={self.hidden}"
+        _check(fits, "max_hidden", self.max_hidden, expected)
         distinct = len(set(self.amounts)) == len(self.amounts) > 0 and min(self.amounts) >= 1
         _check(distinct, "amounts", self.amounts, "different numbers of neurons, each at least 1")
         _check(self.budget[0] > 0 and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
         low, high = self.price
         _check(low > 0 or low == high, "price", self.price, "prices with 0 < low <= high, or one price >= 0 for both")
+
+    @property
+    def bypassed(self) -> tuple[int, ...]:
+        """The hidden layers that are absent at first, around which wires lead."""
+        return absent_at_first(self.hidden)
 
     def _check_parts(self) -> None:
         kinds = {

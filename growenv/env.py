@@ -58,6 +58,10 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     Under ``protection="freeze"`` a unit that grew in an earlier task is never changed again and reads nothing newer.
     So new units of hidden layer 0 serve the current task only once hidden layer 1 has grown in that task as well.
 
+    A network can also grow deeper: ``hidden=(8, 0)`` starts without hidden layer 1, and the first action that grows it
+    adds the layer. That leaves the function as it is, because wires lead around such a layer, before and after: who
+    reads the layer also reads what the layer reads (``docs/architecture.md``).
+
     ## Observation space
     A ``Dict`` of float32 vectors with values in [-1, 1]. `feature_names` names every entry. "Above chance" is 0 for
     guessing and 1 for perfection. Figures of a task that has not been trained on yet are 0.

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from growenv.learner import Learner
+from growenv.networks.frozen import complete
 
 
 class Layer(NamedTuple):
@@ -48,6 +49,9 @@ def dense_network(learner: Learner, row: int, task: int) -> list[Layer]:
     Units that the task cannot read are left out. Under a protection that is `directed` these are all that grew later.
     Otherwise older units read newer ones of the layer below, and only those of the last layer are left out.
 
+    Wires around a hidden layer become rows of the identity below the rows of its units, with biases of zero: a ReLU
+    does nothing to what wires bring. A hidden layer of which the task reads no unit is left out altogether.
+
     Args:
         learner: the networks, for example ``GrowthVectorEnv.learner``. Rows that begin the next stream at once have
             lost the network of the last one; build the environment with ``autoreset_mode="DISABLED"``.
@@ -65,17 +69,20 @@ def dense_network(learner: Learner, row: int, task: int) -> list[Layer]:
     below = _input_order(learner, row, task)
     layers, constant = [], network.inputs
     for number in range(network.depth):
-        frozen, active = network.frozen[number][row], network.weights[number][row]
-        whole = torch.zeros(len(active), frozen.shape[1] + active.shape[1], dtype=network.dtype, device=network.device)
-        whole[: len(frozen), : frozen.shape[1]] = frozen
-        whole[:, frozen.shape[1] :] = active
+        whole = complete(network.layout, number, network.frozen[number], network.weights[number])[row]
         born = network.birth_index(number)[row]
         units = np.flatnonzero((born > 0) & (born <= read[number]))
-        layers.append(_layer(whole[:, torch.from_numpy(units)], below, constant))
-        below, constant = units, 0
+        brought = below if number in network.bypassed else below[:0]
+        if len(units) or not len(brought):
+            own = _layer(whole[:, torch.from_numpy(units)], below, constant)
+            wires = np.eye(len(brought), len(below), dtype=own.weight.dtype)
+            layers.append(
+                Layer(np.concatenate((own.weight, wires)), np.append(own.bias, np.zeros(len(brought), own.bias.dtype)))
+            )
+        below, constant = np.concatenate((units, len(born) + brought)), 0
     head = network.weights[-1][row] if task == learner.task[row] else learner.heads[row, task]
     if task < learner.task[row]:  # kept by birth index
-        below = network.birth_index(network.depth - 1)[row][below]
+        below = learner.heads_read()[row][below]
     classes = int(learner.data.task_classes[row, task])
     return [*layers, _layer(head[:, :classes], below, 0)]
 

@@ -30,6 +30,7 @@ from growenv.protection import PROTECTIONS
 from growenv.randomness import Purpose, uniform
 from growenv.streams import Context, Dataset
 from growenv.streams.row_data import EVALUATION_CHUNK, RowData
+from growenv.wiring import layers_read
 
 ABSENT = -1e9
 """Added to the logits of classes that a task does not have: their probability is then exactly zero."""
@@ -82,7 +83,9 @@ class Learner:
     ) -> None:
         self.config, self.rows, self.tasks, self.classes = config, rows, tasks, dataset.classes
         depth = len(config.hidden)
-        self.network = StackedMLP(rows, dataset.features, depth, self.classes, dtype=dtype, device=device)
+        self.network = StackedMLP(
+            rows, dataset.features, depth, self.classes, bypassed=config.bypassed, dtype=dtype, device=device
+        )
         self.optimizer = OPTIMIZERS.make(config.optimizer, self.network, config.learning_rate)
         self.protection = copy.deepcopy(PROTECTIONS.make(config.protection))
         self.operator = OPERATORS.make(config.growth)
@@ -92,7 +95,10 @@ class Learner:
         self.task: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self.steps: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self.units: NDArray[np.int64] = np.zeros((rows, tasks, depth), dtype=np.int64)
-        self.heads = torch.zeros((rows, tasks, 1 + config.max_hidden[-1], self.classes), dtype=dtype, device=device)
+        # Heads are kept by layer that they read, the lowest first, and by birth index.
+        most = [config.max_hidden[layer] for layer in reversed(layers_read(depth, config.bypassed))]
+        self._starts = (0, *np.cumsum(most).tolist())
+        self.heads = torch.zeros((rows, tasks, 1 + sum(most), self.classes), dtype=dtype, device=device)
         self._absent = torch.zeros((rows, self.classes, 1), dtype=dtype, device=device)
         self._validation: tuple[Tensor, Tensor, Tensor] | None = None
         batch = config.batch_size
@@ -132,10 +138,14 @@ class Learner:
     @torch.no_grad()
     def finish_task(self, rows: NDArray[np.bool_]) -> None:
         """Keep the heads of the current tasks of some rows and let the protection do its work."""
-        born = self.network.birth_index(self.network.depth - 1)
-        row, position = np.nonzero((born >= 0) & rows[:, None])
-        self.heads[row, self.task[row], born[row, position]] = self.network.weights[-1][row, position]
+        kept = self.heads_read()
+        row, position = np.nonzero((kept >= 0) & rows[:, None])
+        self.heads[row, self.task[row], kept[row, position]] = self.network.weights[-1][row, position]
         self.protection.finish_task(self.network, rows)
+
+    def heads_read(self) -> NDArray[np.int64]:
+        """Where `heads` keeps the weights from every position that a head reads, (N, fan_in), -1 for padding."""
+        return self.network.read_index(self.network.depth, self._starts)
 
     def _enter(self, rows: NDArray[np.bool_]) -> None:
         self.data.enter(rows, self.task)
@@ -147,18 +157,18 @@ class Learner:
         self._validation = None
 
     def _fresh_head(self, task: NDArray[np.int64]) -> Tensor:
-        """Initial heads: uniform within 1 / sqrt(units), biases zero, shape (N, frozen + active, C)."""
-        born = self.network.birth_index(self.network.depth - 1)
+        """Initial heads: uniform within 1 / sqrt(units), biases zero, shape (N, fan_in, C)."""
+        read = self.heads_read()
         draw = uniform(
             self.data.seeds[:, None, None],
             Purpose.HEAD,
             task[:, None, None],
-            np.maximum(born, 0)[:, :, None],
+            np.maximum(read, 0)[:, :, None],
             np.arange(self.classes)[None, None, :],
         )
-        width = np.maximum(1, self.network.widths[:, -1])[:, None, None]
+        width = np.maximum(1, (read > 0).sum(axis=1))[:, None, None]
         present = np.arange(self.classes) < self.data.task_classes[np.arange(self.rows), task][:, None]
-        head = (2.0 * draw - 1.0) / np.sqrt(width) * (born > 0)[:, :, None] * present[:, None, :]
+        head = (2.0 * draw - 1.0) / np.sqrt(width) * (read > 0)[:, :, None] * present[:, None, :]
         return torch.from_numpy(head).to(self.network.device, self.network.dtype)
 
     def _absent_classes(self, task: NDArray[np.int64]) -> Tensor:
@@ -318,11 +328,11 @@ class Learner:
         return logits + self._absent_classes(task)[:, None, :]
 
     def _head(self, task: NDArray[np.int64]) -> Tensor:
-        """Heads of any tasks in the order in which the last layer's units lie, shape (N, frozen + active, C)."""
-        born = self.network.birth_index(self.network.depth - 1)
+        """Heads of any tasks in the order in which the units that they read lie, shape (N, fan_in, C)."""
+        read = self.heads_read()
         row = np.arange(self.rows)
-        kept = self.heads[row[:, None], task[:, None], np.maximum(born, 0)]
-        kept = kept.masked_fill(torch.from_numpy(born < 0).to(kept.device)[:, :, None], 0.0)
+        kept = self.heads[row[:, None], task[:, None], np.maximum(read, 0)]
+        kept = kept.masked_fill(torch.from_numpy(read < 0).to(kept.device)[:, :, None], 0.0)
         choices = [(task == self.task, self.network.weights[-1]), (task > self.task, self._fresh_head(task))]
         for chosen, head in choices:
             if chosen.any():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.config import GrowthConfig
@@ -20,10 +21,12 @@ class Row:
     Attributes:
         frozen: numbers into the frozen units of each layer from what they can read, (D + 1 or 1 + f, f).
         trained: numbers into the active units of each layer and into the head, (D + 1 or 1 + f + a, a or C).
+        bypassed: layers around which wires lead; what these bring comes last in what is read.
     """
 
     frozen: list[Tensor]
     trained: list[Tensor]
+    bypassed: tuple[int, ...] = ()
 
     def parts(self) -> list[Tensor]:
         return [*self.frozen, *self.trained]
@@ -39,25 +42,40 @@ def row_of(network: StackedMLP, row: int, blocks: list[Tensor] | None = None) ->
     blocks = network.weights if blocks is None else blocks
     frozen, trained = [], []
     for layer, block in enumerate(blocks):
-        source = slice(None) if layer == 0 else live(network, layer - 1, row)
+        source = slice(None) if layer == 0 else torch.from_numpy(np.flatnonzero(network.read_index(layer)[row] >= 0))
         if layer == network.depth:
             trained.append(block[row][source].clone())
             continue
         width, active = int(network.frozen_units[row, layer]), int(network.active_units[row, layer])
-        below = network.inputs + 1 if layer == 0 else 1 + int(network.frozen_units[row, layer - 1])
-        frozen.append(network.frozen[layer][row, :below, 1 : 1 + width].clone())
+        below = torch.from_numpy(np.flatnonzero(_frozen_read(network, layer)[row]))
+        frozen.append(network.frozen[layer][row, below, 1 : 1 + width].clone())
         trained.append(block[row][source][:, :active].clone())
-    return Row(frozen, trained)
+    return Row(frozen, trained, network.bypassed)
+
+
+def _frozen_read(network: StackedMLP, layer: int) -> NDArray[np.bool_]:
+    """Which rows of a layer's frozen weights belong to a unit that is there, (N, frozen_in)."""
+    if layer == 0:
+        return np.ones((network.rows, network.inputs + 1), dtype=bool)
+    there = []
+    for number, span in enumerate(network.layout.spans(layer)):
+        at = np.arange(span.packed.stop - span.packed.start)
+        there.append((at <= network.frozen_units[:, span.source, None]) & (at >= min(number, 1)))
+    return np.concatenate(there, axis=1)
 
 
 def logits_of(weights: Row, x: Tensor) -> Tensor:
     """Logits of one row's network, shape (B, C), for inputs (B, D + 1) whose last value is one."""
     ones = torch.ones((len(x), 1), dtype=x.dtype)
     frozen = everything = x
-    for old, new in zip(weights.frozen, weights.trained[:-1], strict=True):
+    for layer, (old, new) in enumerate(zip(weights.frozen, weights.trained[:-1], strict=True)):
+        brought = (
+            (frozen[:, 1:], everything[:, 1:]) if layer in weights.bypassed else (frozen[:, :0], everything[:, :0])
+        )
         active = torch.relu(everything @ new)
         frozen = torch.cat((ones, torch.relu(frozen @ old)), dim=1)
-        everything = torch.cat((frozen, active), dim=1)
+        everything = torch.cat((frozen, active, brought[1]), dim=1)
+        frozen = torch.cat((frozen, brought[0]), dim=1)
     return everything @ weights.trained[-1]
 
 
@@ -74,7 +92,7 @@ def check_padding(network: StackedMLP) -> None:
         for layer, block in enumerate(network.layout.blocks(flat)):
             where = f"{name}, block {layer}"
             if layer > 0:
-                dead = torch.from_numpy(network.birth_index(layer - 1) < 0)
+                dead = torch.from_numpy(network.read_index(layer) < 0)
                 assert not block[dead].any(), where
             if layer < network.depth:
                 units = torch.from_numpy(network.active_units[:, layer])
@@ -87,9 +105,8 @@ def check_padding(network: StackedMLP) -> None:
         constant = torch.zeros(weight.shape[:2], dtype=weight.dtype)
         constant[:, -1 if layer == 0 else 0] = 1.0
         assert torch.equal(weight[:, :, 0], constant), f"constant unit of layer {layer}"
-        if layer > 0:
-            below = torch.from_numpy(network.frozen_units[:, layer - 1])
-            assert not weight[torch.arange(weight.shape[1])[None, :] > below[:, None]].any(), f"frozen {layer}"
+        missing = torch.from_numpy(~_frozen_read(network, layer))
+        assert not weight[missing].any(), f"frozen {layer}"
 
 
 class SlowRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import cached_property
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.networks import StackedMLP
+from growenv.networks.layout import with_wires
 
 LEAST_PROBABILITY = 1e-12
 
@@ -113,8 +115,13 @@ class Evidence:
         """What every layer and the head read, L + 1 tensors (N, B, fan_in), the constant one included."""
         read = [self.x]
         for layer in range(self.network.depth):
-            read.append(torch.bmm(read[-1], self.network.into(layer).to(self.x.dtype)).clamp_(min=0.0))
+            units = torch.bmm(read[-1], self.network.into(layer).to(self.x.dtype)).clamp_(min=0.0)
+            read.append(self._passed_on(layer, units, read[-1]))
         return read
+
+    def _passed_on(self, layer: int, units: Tensor, below: Tensor) -> Tensor:
+        """What the readers of a hidden layer read: its units and, where wires lead around it, what it reads itself."""
+        return with_wires(units, below) if layer in self.network.bypassed else units
 
     def _weights(self, block: int) -> Tensor:
         return self.network.weights[block].to(self.x.dtype)
@@ -138,10 +145,19 @@ class Evidence:
         """`errors[layer]`, without those of the layers below."""
         depth, known = self.network.depth, self._errors
         for lower in range(depth - len(known), layer - 1, -1):
-            frozen = self.network.layout.frozen[lower]
-            above = torch.bmm(known[-1], self._weights(lower + 1)[:, frozen:].transpose(1, 2))
-            known.append(above.mul_(self.below[lower + 1][:, :, frozen:] > 0))
+            start, active = self.network.layout.frozen[lower], self.network.layout.active[lower]
+            known.append(self.by_answer(lower).mul_(self.below[lower + 1][:, :, start : start + active] > 0))
         return known[depth - layer]
+
+    def by_answer(self, layer: int) -> Tensor:
+        """Derivative of the mean loss with respect to what active units of a layer answer, (N, B, active)."""
+        layout = self.network.layout
+        start, stop = layout.frozen[layer], layout.frozen[layer] + layout.active[layer]
+        parts = [
+            torch.bmm(self.error(block), self._weights(block)[:, at + start : at + stop].transpose(1, 2))
+            for block, at in layout.outlets(layer)
+        ]
+        return functools.reduce(torch.Tensor.add_, parts)
 
     def gradient(self, layer: int) -> Tensor:
         """Derivative with respect to the weights into `layer` (L is the head), (N, fan_in, fan_out)."""
@@ -167,12 +183,14 @@ class Evidence:
         frozen = network.layout.frozen[above]
         active = (torch.bmm(self.below[above], self._weights(above)) + extra).clamp(min=0.0)
         units = torch.cat((self.below[above + 1][:, :, :frozen], active), dim=2)
+        read = self._passed_on(above, units, self.below[above])
         for upper in range(above + 1, network.depth):
-            units = torch.bmm(units, network.into(upper).to(self.x.dtype)).clamp(min=0.0)
-        return self.loss.value(torch.bmm(units, self._weights(network.depth)))
+            units = torch.bmm(read, network.into(upper).to(self.x.dtype)).clamp(min=0.0)
+            read = self._passed_on(upper, units, read)
+        return self.loss.value(torch.bmm(read, self._weights(network.depth)))
 
 
 def live(network: StackedMLP, layer: int) -> NDArray[np.bool_]:
-    """Which positions that `layer`'s readers see are units of the row, the constant one included, (N, units)."""
-    present: NDArray[np.bool_] = network.birth_index(layer) >= 0
+    """Which positions that the layer above reads are units of the row, the constant one included, (N, fan_in)."""
+    present: NDArray[np.bool_] = network.read_index(layer + 1) >= 0
     return present

@@ -136,7 +136,7 @@ class Candidates:
         return cls(
             layer,
             network.weights[layer],
-            network.weights[layer + 1][:, network.layout.frozen[layer] :],
+            network.weights[layer + 1][:, network.layout.frozen[layer] :][:, : network.layout.active[layer]],
             _perturbations(network, batch).requires_grad_(),
             (inner * own[:, None]).requires_grad_(),
             (outer * own[:, :, None]).requires_grad_(),

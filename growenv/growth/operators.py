@@ -52,7 +52,10 @@ class GrowthBatch:
         return self.probe(0)
 
     def readers(self, network: StackedMLP) -> NDArray[np.int64]:
-        """What can hear the new units and trains, (N,): active units of the next layer, or outputs of the head."""
+        """What in the next layer can hear the new units and trains, (N,): active units, or outputs of the head.
+
+        Those who hear them only through wires are not counted; weights through wires start at zero.
+        """
         above = self.layer + 1
         return self.outputs if above == network.depth else network.active_units[:, above]
 
@@ -70,7 +73,7 @@ class Proposal:
 
     Attributes:
         fan_in: incoming weights of new units, (N, fan_in, K), in the order in which the layer reads, biases among them.
-        fan_out: outgoing weights, (N, K, fan_out of the next block); None for zero.
+        fan_out: outgoing weights, (N, K, fan_out of the next block); None for zero. Those through wires are zero.
         incoming: new weights into all active units of the layer, (N, fan_in, active); None leaves them. Columns of
             new units are ignored.
         outgoing: new weights into the active units of the next layer, or into the head, (N, fan_in of it, fan_out of

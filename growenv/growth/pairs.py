@@ -78,7 +78,10 @@ class VarianceTransfer:
         bias = -1 if batch.layer == 0 else 0
         squares = incoming.square().sum(dim=1) - incoming[:, bias].square(), outgoing.double().square().sum(dim=2)
         older = torch.from_numpy(older_units(network, batch)).to(network.device)
-        norms = [torch.where(older, each, 0.0).sum(dim=1).clamp(min=0.0).sqrt().cpu().numpy() for each in squares]
+        norms = [
+            torch.where(older, each[:, : older.shape[1]], 0.0).sum(dim=1).clamp(min=0.0).sqrt().cpu().numpy()
+            for each in squares
+        ]
         pairs = zip((inner, outer), norms, strict=True)
         ratio = [np.sqrt(batch.amounts) * length / np.where(norm > 0, norm, np.inf) for length, norm in pairs]
         fan_in, fan_out = (torch.from_numpy(np.where(each > 0, each, 1.0)) for each in ratio)

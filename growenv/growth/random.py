@@ -24,7 +24,8 @@ class RandomGrowth:
     the constant unit (so new biases are zero), and the first gradient is that of the outgoing side. With ``zero="in"``
     it is the other way round; the incoming weights are then zero but for a bias too small to be seen, which puts the
     ReLU on its linear side. Where nothing that trains could hear the new units yet, the outgoing side stays zero: with
-    both sides zero no unit ever learns.
+    both sides zero no unit ever learns. No gradient is asked, so the first step may put some of these units to sleep;
+    `GradMax` chooses the sign that avoids it.
 
     Args:
         scale: length of the vectors, above 0; what it is relative to, `length` says.

@@ -29,7 +29,7 @@ def positions_read(network: StackedMLP, layer: int) -> tuple[NDArray[np.int64], 
     if layer == 0:
         counter = np.broadcast_to(np.arange(network.inputs + 1), (network.rows, network.inputs + 1))
         return counter, counter < network.inputs
-    born = network.birth_index(layer - 1)
+    born = network.read_index(layer)
     return np.maximum(born, 0), born > 0
 
 
@@ -53,7 +53,7 @@ def live_norms(network: StackedMLP, batch: GrowthBatch, side: Literal["in", "out
         lengths = (weights.square().sum(dim=1) - bias[:, 0].square()).clamp(min=0.0).sqrt()
         fresh = np.full(network.rows, np.sqrt(2.0))
     else:
-        lengths = network.weights[batch.layer + 1].square().sum(dim=2).sqrt()
+        lengths = network.weights[batch.layer + 1][:, : there.shape[1]].square().sum(dim=2).sqrt()
         fresh = np.sqrt(np.maximum(1, batch.readers(network)) / (3.0 * np.maximum(1, batch.units)))
     found = lengths.double().cpu().numpy() * there
     count = ((found > 0) & there).sum(axis=1)

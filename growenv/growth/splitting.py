@@ -64,9 +64,8 @@ class Splitting:
 
 def signals(network: StackedMLP, evidence: Evidence, layer: int) -> tuple[Tensor, Tensor]:
     """Pre-activations of a layer's active units, and the loss's derivatives by their outputs, each (N, B, active)."""
-    above = network.weights[layer + 1][:, network.layout.frozen[layer] :]
     before = torch.bmm(evidence.below[layer], network.weights[layer])
-    return before, torch.bmm(evidence.error(layer + 1), above.transpose(1, 2))
+    return before, evidence.by_answer(layer)
 
 
 def curvature(before: Tensor, by_output: Tensor, beta: float) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from growenv.wiring import layers_read, readers
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,8 @@ class Architecture:
         directed: True where units of generation b read only generations a <= b of the layer below (old units never read
             new ones, as under freezing); False where every unit of a layer reads every unit of the layer below. Head g
             reads last-layer units of generations <= g in both cases.
+        bypassed: hidden layers around which wires lead, in rising order, never layer 0. Who reads such a layer also
+            reads all that it reads itself, so it may have no units; wires are neither units nor weights.
 
     Raises:
         ValueError: a shape or a number that no network can have.
@@ -32,6 +36,7 @@ class Architecture:
     units: NDArray[np.int64]
     outputs: NDArray[np.int64]
     directed: bool
+    bypassed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dimensions in (("units", 3), ("outputs", 2)):
@@ -48,6 +53,8 @@ class Architecture:
             )
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, got {self.inputs}")
+        if any(layer not in range(1, self.layers) for layer in self.bypassed):
+            raise ValueError(f"wires can lead around hidden layers 1..{self.layers - 1}, got bypassed={self.bypassed}")
 
     @property
     def rows(self) -> int:
@@ -96,25 +103,38 @@ class Architecture:
         _check_index("generation", generations, self.generations)
         units = self.units.copy()
         units[np.arange(self.rows), generations, layers] += amounts
-        return Architecture(self.inputs, units, self.outputs, self.directed)
+        return replace(self, units=units)
 
     def connections(self) -> NDArray[np.int64]:
         """Weights of every layer without biases, int64 [N, L + 1]; all heads together come last.
 
         With u_l[g] units of generation g in layer l, hidden layer l >= 1 has sum_b u_l[b] * sum_{a <= b} u_{l-1}[a]
         weights where `directed`, else the product of both widths. With u the units of the last hidden layer, the heads
-        have sum_g outputs[g] * sum_{a <= g} u[a].
+        have sum_g outputs[g] * sum_{a <= g} u[a]. Where wires lead around a layer, its readers have such weights from
+        units of the layers below as well.
         """
-        so_far = self.units.cumsum(axis=1)
-        widths = so_far[:, -1]
+        read = self._read()
+        so_far = read.cumsum(axis=1)
         weights = np.empty((self.rows, self.layers + 1), dtype=np.int64)
-        weights[:, 0] = self.inputs * widths[:, 0]
+        weights[:, 0] = self.inputs * self.units[:, :, 0].sum(axis=1)
         if self.directed:
             weights[:, 1:-1] = (self.units[:, :, 1:] * so_far[:, :, :-1]).sum(axis=1)
         else:
-            weights[:, 1:-1] = widths[:, 1:] * widths[:, :-1]
+            weights[:, 1:-1] = self.widths[:, 1:] * so_far[:, -1, :-1]
         weights[:, -1] = (self.outputs * so_far[:, :, -1]).sum(axis=1)
         return weights
+
+    def _read(self) -> NDArray[np.int64]:
+        """Units of each generation that hidden layers 1, 2, ... and heads read, int64 [N, G, L]."""
+        if not self.bypassed:
+            return self.units
+        layers = [list(layers_read(layer, self.bypassed)) for layer in range(1, self.layers + 1)]
+        return np.stack([self.units[:, :, read].sum(axis=2) for read in layers], axis=2)
+
+    @property
+    def read(self) -> NDArray[np.int64]:
+        """How many units each hidden layer above the first reads, and last the newest head, int64 [N, L]."""
+        return np.asarray(self._read().sum(axis=1))
 
     def connections_per_unit(self, generation: NDArray[np.int64]) -> NDArray[np.int64]:
         """Weights that one more unit in each hidden layer would add, its own and those of its readers, int64 [N, L].
@@ -128,9 +148,12 @@ class Architecture:
             older, newer = np.ones_like(older), np.ones_like(newer)
         weights = np.empty((self.rows, self.layers), dtype=np.int64)
         weights[:, 0] = self.inputs
-        weights[:, 1:] = (self.units[:, :, :-1] * older[:, :, None]).sum(axis=1)
-        weights[:, :-1] += (self.units[:, :, 1:] * newer[:, :, None]).sum(axis=1)
-        weights[:, -1] += (self.outputs * (when >= generation[:, None])).sum(axis=1)
+        weights[:, 1:] = (self._read()[:, :, :-1] * older[:, :, None]).sum(axis=1)
+        above = (self.units * newer[:, :, None]).sum(axis=1)
+        heads = (self.outputs * (when >= generation[:, None])).sum(axis=1, keepdims=True)
+        above = np.concatenate((above, heads), axis=1)
+        for layer in range(self.layers):
+            weights[:, layer] += above[:, list(readers(layer, self.layers, self.bypassed))].sum(axis=1)
         return weights
 
     def biases(self) -> NDArray[np.int64]:
@@ -138,7 +161,9 @@ class Architecture:
         return np.asarray(self.units.sum(axis=(1, 2)) + self.outputs.sum(axis=1))
 
 
-def largest(inputs: int, max_hidden: Sequence[int], tasks: int, classes: int) -> Architecture:
+def largest(
+    inputs: int, max_hidden: Sequence[int], tasks: int, classes: int, bypassed: tuple[int, ...] = ()
+) -> Architecture:
     """The largest network that an episode can reach: what a budget is a share of (N = 1).
 
     All units are of generation 0 and every task has a full head, so no order of growth reaches more connections.
@@ -148,6 +173,7 @@ def largest(inputs: int, max_hidden: Sequence[int], tasks: int, classes: int) ->
         max_hidden: greatest width of every hidden layer, length L.
         tasks: tasks in the stream, which is the number of generations.
         classes: classes of a full head.
+        bypassed: hidden layers around which wires lead.
 
     Raises:
         ValueError: a number below 1, or no hidden layer.
@@ -159,7 +185,7 @@ def largest(inputs: int, max_hidden: Sequence[int], tasks: int, classes: int) ->
         )
     units = np.zeros((1, tasks, len(max_hidden)), dtype=np.int64)
     units[0, 0] = max_hidden
-    return Architecture(inputs, units, np.full((1, tasks), classes, dtype=np.int64), directed=False)
+    return Architecture(inputs, units, np.full((1, tasks), classes, dtype=np.int64), directed=False, bypassed=bypassed)
 
 
 def _check_index(name: str, given: NDArray[np.int64], bound: int) -> None:

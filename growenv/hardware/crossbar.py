@@ -23,8 +23,9 @@ class DenseCrossbars:
     A matrix from n to m units occupies ceil(n / side) * ceil(m / side) crossbars of side * side memristors each, used
     or not. So growth costs nothing until it needs another crossbar, and then a whole one.
 
-    A matrix holds all connections between two layers: the inputs and hidden layer 0, hidden layers l and l + 1, and the
-    last hidden layer and the heads that have begun. All generations share it, because units of one layer share its
+    A matrix holds all connections into one layer: from the inputs into hidden layer 0, from hidden layer l into hidden
+    layer l + 1, and from the last hidden layer into the heads that have begun. Units whose values come through wires
+    have rows in it, too. All generations share it, because units of one layer share its
     rows, which carry their values; connections that do not exist are memristors that stay off. All heads share theirs
     for the same reason: they are further columns on the same rows. Hence it makes no difference who reads whom. Biases
     belong to the neurons and not to a crossbar, and a weight is one memristor; count twice as many where it is the
@@ -48,8 +49,9 @@ class DenseCrossbars:
         rows = architecture.rows
         first = np.full((rows, 1), architecture.inputs, dtype=np.int64)
         last = architecture.outputs.sum(axis=1, keepdims=True)
-        crossbars = -(-np.concatenate((first, architecture.widths, last), axis=1) // self.side)
-        return np.asarray((crossbars[:, :-1] * crossbars[:, 1:]).sum(axis=1) * self.side**2)
+        down = -(-np.concatenate((first, architecture.read), axis=1) // self.side)
+        across = -(-np.concatenate((architecture.widths, last), axis=1) // self.side)
+        return np.asarray((down * across).sum(axis=1) * self.side**2)
 
 
 METERS.register("crossbar", partial(CountingMeter, "crossbar", "memristors", DenseCrossbars()))

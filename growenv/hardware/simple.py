@@ -41,7 +41,7 @@ def multiply_accumulates(architecture: Architecture) -> NDArray[np.int64]:
     """
     hidden = architecture.connections()[:, :-1].sum(axis=1)
     classes = architecture.outputs[np.arange(architecture.rows), architecture.newest]
-    return np.asarray(hidden + classes * architecture.units[:, :, -1].sum(axis=1))
+    return np.asarray(hidden + classes * architecture.read[:, -1])
 
 
 @dataclass(frozen=True)

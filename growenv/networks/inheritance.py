@@ -27,6 +27,8 @@ def inherit(
     same shares, while the gradients of outgoing weights are the same for all of them. A mean of gradients (degree 1)
     divides like the gradient, a mean of squares (degree 2) like its square.
 
+    Outgoing weights into the next layer are what the growth operator proposed; those through wires are divided here.
+
     Args:
         network: the stack; the new units have been written.
         layer: hidden layer of the units.
@@ -43,16 +45,24 @@ def inherit(
     target = frozen + torch.from_numpy(first).to(network.device)[n] + k
     given = torch.zeros((network.rows, frozen + active), dtype=network.dtype, device=network.device)
     given.index_put_((n, source), share, accumulate=True)
+    nearest, *through_wires = network.layout.outlets(layer)
+    for block, start in through_wires:
+        outer = network.weights[block]
+        taken = outer[n, start + source] * share[:, None]
+        outer[:, start : start + frozen + active].mul_(1.0 - given[:, :, None])
+        outer[n, start + target] = taken
     trains = source >= frozen  # a frozen parent has no incoming gradients
     row, old, new = n[trains], source[trains] - frozen, target[trains] - frozen
     for name, degree in network.degrees.items():
         if degree == 0:
             continue
-        inner, outer = network.layout.blocks(network.buffers[name])[layer : layer + 2]
+        blocks = network.layout.blocks(network.buffers[name])
+        inner = blocks[layer]
         taken = inner[row, :, old] * share[trains, None] ** degree
         inner.mul_((1.0 - given[:, None, frozen:]) ** degree)
         inner[row, :, new] = taken
-        outer[n, target] = outer[n, source]
+        for block, start in (nearest, *through_wires):
+            blocks[block][n, start + target] = blocks[block][n, start + source]
 
 
 def set_rates(
@@ -70,23 +80,26 @@ def set_rates(
     """
     if RATES not in network.buffers:
         network.add_buffer(RATES)
-    into, out_of = network.layout.blocks(network.buffers[RATES])[layer : layer + 2]
+    blocks = network.layout.blocks(network.buffers[RATES])
+    into = blocks[layer]
     row, unit = np.nonzero(np.arange(int(amounts.max()))[None, :] < amounts[:, None])
     n, position = (torch.from_numpy(each).to(network.device) for each in (row, first[row] + unit))
     into[n, :, position] = inner.to(network.dtype)[n, None] - 1.0
     # Everything beyond a row's own units stays zero in every buffer.
     into.mul_(_live_inputs(network, layer)[:, :, None])
-    out_of[n, network.layout.frozen[layer] + position] = outer.to(network.dtype)[n, None] - 1.0
-    if layer + 1 < network.depth:
-        readers = torch.from_numpy(network.active_units[:, layer + 1]).to(network.device)
-        out_of.mul_(torch.arange(out_of.shape[2], device=network.device)[None, None, :] < readers[:, None, None])
+    for block, start in network.layout.outlets(layer):
+        out_of = blocks[block]
+        out_of[n, start + network.layout.frozen[layer] + position] = outer.to(network.dtype)[n, None] - 1.0
+        if block < network.depth:
+            readers = torch.from_numpy(network.active_units[:, block]).to(network.device)
+            out_of.mul_(torch.arange(out_of.shape[2], device=network.device)[None, None, :] < readers[:, None, None])
 
 
 def _live_inputs(network: StackedMLP, layer: int) -> Tensor:
     """1 where `layer` reads a unit that the row has, else 0, (N, fan_in)."""
     if layer == 0:
         return torch.ones((network.rows, network.inputs + 1), dtype=network.dtype, device=network.device)
-    return torch.from_numpy(network.birth_index(layer - 1) >= 0).to(network.device, network.dtype)
+    return torch.from_numpy(network.read_index(layer) >= 0).to(network.device, network.dtype)
 
 
 def forget_head_rates(network: StackedMLP, rows: NDArray[np.bool_]) -> None:

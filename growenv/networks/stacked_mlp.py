@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growenv.networks.layout import Layout, round_up
+from growenv.networks.frozen import complete, oldest, places, rearranged, spread
+from growenv.networks.layout import Layout, copy_first, round_up, take, with_wires
 
+LEVEL = 1 << 20
+"""More units than any layer has."""
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
@@ -24,6 +27,9 @@ class StackedMLP:
     units. Widths are allocated for the widest row and everything beyond a row's own units is exactly zero: it computes
     zero, gets zero gradient and so stays zero.
 
+    Wires may lead around hidden layers: whoever reads such a layer also reads what the layer reads, unchanged. So the
+    layer may have no units at all, and its first ones change nothing as long as their outgoing weights are zero.
+
     All trainable numbers lie in flat buffers (`buffers`), one for each quantity that follows the weights: the weights
     themselves, an optimiser's moments, a protection's importances. Growing, freezing, resetting rows and re-ordering
     inputs treat every buffer alike.
@@ -33,6 +39,7 @@ class StackedMLP:
         inputs: input values D, without the constant one that the network's input tensors carry as their last value.
         hidden_layers: number of hidden layers L.
         classes: outputs of the head.
+        bypassed: hidden layers around which wires lead; never layer 0.
         dtype: float32, or float64 for reference computations.
         device: where the tensors live.
     """
@@ -44,11 +51,12 @@ class StackedMLP:
         hidden_layers: int,
         classes: int,
         *,
+        bypassed: tuple[int, ...] = (),
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> None:
         self.rows, self.inputs, self.depth, self.classes = rows, inputs, hidden_layers, classes
-        self.dtype, self.device = dtype, torch.device(device)
+        self.bypassed, self.dtype, self.device = bypassed, dtype, torch.device(device)
         self.frozen_units: NDArray[np.int64] = np.zeros((rows, hidden_layers), dtype=np.int64)
         self.active_units: NDArray[np.int64] = np.zeros((rows, hidden_layers), dtype=np.int64)
         self.layout = self._fitting_layout()
@@ -71,11 +79,10 @@ class StackedMLP:
     def _fitting_layout(self) -> Layout:
         frozen = tuple(round_up(1 + int(n)) for n in self.frozen_units.max(axis=0))
         active = tuple(round_up(int(n)) for n in self.active_units.max(axis=0))
-        return Layout(self.rows, self.inputs + 1, frozen, active, self.classes)
+        return Layout(self.rows, self.inputs + 1, frozen, active, self.classes, self.bypassed)
 
     def _frozen_shapes(self, layout: Layout) -> list[tuple[int, int, int]]:
-        below = (layout.inputs, *layout.frozen[:-1])
-        return [(self.rows, fan_in, fan_out) for fan_in, fan_out in zip(below, layout.frozen, strict=True)]
+        return [(self.rows, layout.frozen_in(layer), fan_out) for layer, fan_out in enumerate(layout.frozen)]
 
     def _set_constants(self) -> None:
         """Make frozen unit 0 of every layer compute one: it reads only the constant below it."""
@@ -99,35 +106,53 @@ class StackedMLP:
 
     def fit(self) -> None:
         """Allocate for the widest live row, no more and no less; called whenever units came or went."""
-        layout = self._fitting_layout()
-        if layout == self.layout:
+        layout, before = self._fitting_layout(), self.layout
+        if layout == before:
             return
         self.buffers = {name: self.layout.repack(flat, layout) for name, flat in self.buffers.items()}
         resized = [self._zeros(*shape) for shape in self._frozen_shapes(layout)]
-        for old, new in zip(self.frozen, resized, strict=True):
-            fan_in, fan_out = min(old.shape[1], new.shape[1]), min(old.shape[2], new.shape[2])
-            new[:, :fan_in, :fan_out] = old[:, :fan_in, :fan_out]
+        for layer, (old, new) in enumerate(zip(self.frozen, resized, strict=True)):
+            columns = min(old.shape[2], new.shape[2])
+            for one, two in zip(before.spans(layer), layout.spans(layer), strict=True):
+                copy_first(old[:, one.packed, :columns], new[:, two.packed, :columns])
         self.frozen, self.layout = resized, layout
         self._refresh()
 
     def birth_index(self, layer: int) -> NDArray[np.int64]:
-        """Birth index of every position that `layer`'s readers see, shape (N, frozen + active), -1 for padding."""
+        """Birth index of every unit of a hidden layer, shape (N, frozen + active), -1 for padding."""
         frozen, active = self.layout.frozen[layer], self.layout.active[layer]
         f = self.frozen_units[:, layer, None]
         a = self.active_units[:, layer, None]
         head, tail = np.arange(frozen)[None], np.arange(active)[None]
         return np.concatenate((np.where(head <= f, head, -1), np.where(tail < a, 1 + f + tail, -1)), axis=1)
 
+    def read_index(self, layer: int, starts: Sequence[int] = ()) -> NDArray[np.int64]:
+        """What identifies each unit that a layer reads, shape (N, fan_in), -1 for padding: birth indices, and more.
+
+        Args:
+            layer: hidden layer above the first, or L for the head.
+            starts: added to the birth indices in each hidden layer that is read, the lowest first; by default no two
+                units are alike. The constant unit is always 0.
+        """
+        starts = starts or range(0, self.depth * LEVEL, LEVEL)
+        sources = [span.source for span in self.layout.spans(layer)]
+        parts = [self.birth_index(source) for source in sources]
+        for part in parts[1:]:
+            part[:, 0] = -1  # wires bring no second constant unit
+        lifts = [starts[source - sources[-1]] for source in sources]
+        lifted = [np.where(part > 0, part + lift, part) for part, lift in zip(parts, lifts, strict=True)]
+        return np.concatenate(lifted, axis=1)
+
     # -- computing ---------------------------------------------------------------------------------------------------
 
     def _work(self, batch: int) -> dict[str, list[Tensor]]:
         if batch not in self._space:
-            n, lay = self.rows, self.layout
-            self._space[batch] = {
-                "units": [self._zeros(n, batch, f + a) for f, a in zip(lay.frozen, lay.active, strict=True)],
-                "delta": [self._zeros(n, batch, f + a) for f, a in zip(lay.frozen, lay.active, strict=True)],
-                "logits": [self._zeros(n, batch, lay.classes)],
-            }
+            n, read = self.rows, [self.layout.fan_in(layer) for layer in range(1, self.depth + 1)]
+            space = {name: [self._zeros(n, batch, count) for count in read] for name in ("units", "delta")}
+            space["own"] = list(space["units"])
+            for layer in self.bypassed:
+                space["own"][layer] = self._zeros(n, batch, sum(self._split(layer)))
+            self._space[batch] = {**space, "logits": [self._zeros(n, batch, self.classes)]}
         return self._space[batch]
 
     def into(self, layer: int) -> Tensor:
@@ -140,7 +165,7 @@ class StackedMLP:
         weight, joined = self._joined_from[layer]
         if weight is not self.frozen[layer] or version < 0 or version != joined:
             weight = self.frozen[layer]
-            self._joined[layer][:, : weight.shape[1], : weight.shape[2]] = weight
+            spread(self.layout, layer, weight, self._joined[layer])
             self._joined_from[layer] = (weight, version)
         self._joined_active[layer].copy_(self.weights[layer])
         return self._joined[layer]
@@ -150,15 +175,17 @@ class StackedMLP:
 
         Args:
             x: inputs whose last value is one, shape (N, B, D + 1), contiguous.
-            head: outgoing weights of the last layer's units, shape (N, frozen + active, C); None for the current ones.
+            head: outgoing weights of all that the head reads, shape (N, fan_in, C); None for the current ones.
             order: gathers the rows of the first weights before use, shape (N, D + 1); None keeps them.
         """
         work, units = self._work(x.shape[1]), x
         for layer in range(self.depth):
             weights = self.into(layer)
             if layer == 0 and order is not None:
-                weights = _take(weights, order, dim=1)
-            units = torch.bmm(units, weights, out=work["units"][layer]).clamp_(min=0.0)
+                weights = take(weights, order, dim=1)
+            below, units = units, torch.bmm(units, weights, out=work["own"][layer]).clamp_(min=0.0)
+            if layer in self.bypassed:
+                units = with_wires(units, below, out=work["units"][layer])
         return torch.bmm(units, self.weights[-1] if head is None else head, out=work["logits"][0])
 
     def activity(self, x: Tensor, weights: Tensor) -> list[Tensor]:
@@ -169,7 +196,7 @@ class StackedMLP:
             weights: weight of each sample, shape (N, B); they sum to 1 in a row.
         """
         self.forward(x)
-        units = self._work(x.shape[1])["units"]
+        units = self._work(x.shape[1])["own"]
         return [torch.einsum("nbu,nb->nu", (layer > 0).to(weights.dtype), weights) for layer in units]
 
     def forward_frozen(self, x: Tensor, head: Tensor, sizes: Sequence[int], order: Tensor | None = None) -> Tensor:
@@ -180,13 +207,16 @@ class StackedMLP:
 
         Args:
             x, order: as in `forward`.
-            head: outgoing weights of the last layer's units; those beyond `sizes` are not used.
+            head: outgoing weights of all that the head reads; those beyond `sizes` are not used.
             sizes: frozen units to use of each layer, the constant one included.
         """
         for layer, weight in enumerate(self.frozen):
-            used = weight[:, : x.shape[2], : sizes[layer]].contiguous()
-            x = torch.bmm(x, used if layer > 0 or order is None else _take(used, order, dim=1)).clamp_(min=0.0)
-        return torch.bmm(x, head[:, : sizes[-1]].contiguous())
+            used = oldest(self.layout, layer, weight[:, :, : sizes[layer]], sizes)
+            used = used if layer > 0 or order is None else take(used, order, dim=1)
+            below, x = x, torch.bmm(x, used).clamp_(min=0.0)
+            if layer in self.bypassed:
+                x = with_wires(x, below)
+        return torch.bmm(x, oldest(self.layout, self.depth, head, sizes))
 
     def backward(self, x: Tensor, grad_logits: Tensor) -> None:
         """Fill `gradients` for the inputs of the last `forward` call.
@@ -196,15 +226,19 @@ class StackedMLP:
             grad_logits: derivative of the summed loss, shape (N, B, C), contiguous along one of its last dimensions.
         """
         work = self._work(x.shape[1])
-        delta = grad_logits
+        delta, wires = grad_logits, None
         for layer in range(self.depth, -1, -1):
             source = x if layer == 0 else work["units"][layer - 1]
             torch.bmm(source.transpose(1, 2), delta, out=self.gradients[layer])
             if layer > 0:
                 # For the frozen units as well, and then dropped: kernels want whole, contiguous operands.
                 below = torch.bmm(delta, self.weights[layer].transpose(1, 2), out=work["delta"][layer - 1])
+                if wires is not None:
+                    below.add_(wires)
                 below = _relu_backward(below, work["units"][layer - 1], 0, grad_input=below)
-                delta = below[:, :, self.layout.frozen[layer - 1] :]
+                frozen, active = self._split(layer - 1)
+                delta = below[:, :, frozen : frozen + active]
+                wires = below[:, :, frozen + active :] if layer - 1 in self.bypassed else None
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
@@ -301,19 +335,19 @@ class StackedMLP:
         """
         if not rows.any():
             return
-        complete = [self._complete(layer) for layer in range(self.depth)]
-        before = [self.birth_index(layer) for layer in range(self.depth)]
+        layout, blocks = self.layout, zip(self.frozen, self.weights, strict=False)
+        whole = [complete(layout, layer, *pair) for layer, pair in enumerate(blocks)]
+        born = [self.birth_index(layer) for layer in range(self.depth)]
         self.frozen_units[rows] += self.active_units[rows]
         kept = np.where(rows[:, None], 0, self.active_units)
         self.clear_active(rows)
         self.active_units = kept
         self.fit()
-        for layer in range(self.depth):
-            columns = self._sources(before[layer], layer)
-            weight = _take_or_zero(complete[layer], columns, dim=2)
-            if layer > 0:
-                weight = _take_or_zero(weight, self._sources(before[layer - 1], layer - 1), dim=1)
-            self.frozen[layer] = weight.contiguous()
+        before = [
+            places(born[layer], units, self.layout.frozen[layer]).to(self.device)
+            for layer, units in enumerate(self.frozen_units.T)
+        ]
+        self.frozen = [rearranged(layout, layer, each, before) for layer, each in enumerate(whole)]
         self._set_constants()
 
     def clear_active(self, rows: NDArray[np.bool_]) -> None:
@@ -321,32 +355,16 @@ class StackedMLP:
         for name in self.buffers:
             self.clear_buffer(name, rows)
 
-    def _complete(self, layer: int) -> Tensor:
-        """All weights into a layer, (N, frozen + active below, frozen + active), or (N, D + 1, ...) for layer 0."""
-        old_in, split = self.frozen[layer].shape[1], self.layout.frozen[layer]
-        weight = self._zeros(self.rows, self.layout.fan_in(layer), split + self.layout.active[layer])
-        weight[:, :old_in, :split] = self.frozen[layer]
-        weight[:, :, split:] = self.weights[layer]
-        return weight
-
-    def _sources(self, before: NDArray[np.int64], layer: int) -> Tensor:
-        """For each frozen unit now, where it stood before a change of layout, shape (N, frozen), -1 for padding."""
-        born = np.arange(self.layout.frozen[layer])[None, :].repeat(self.rows, axis=0)
-        wanted = np.where(born <= self.frozen_units[:, layer, None], born, -2)
-        found = before[:, None, :] == wanted[:, :, None]
-        source = np.where(found.any(axis=2), found.argmax(axis=2), -1)
-        return torch.from_numpy(source).to(self.device)
-
     def reorder_inputs(self, order: Tensor) -> None:
         """Gather the rows of the first layer's weights, and of everything that follows them, as `order` says.
 
         Args:
             order: for each input position the position that it takes over, shape (N, D + 1).
         """
-        self.frozen[0] = _take(self.frozen[0], order, dim=1)
+        self.frozen[0] = take(self.frozen[0], order, dim=1)
         for flat in self.buffers.values():
             block = self.layout.blocks(flat)[0]
-            block.copy_(_take(block, order, dim=1))
+            block.copy_(take(block, order, dim=1))
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -375,17 +393,3 @@ class StackedMLP:
         self.frozen = [weight.clone() for weight in state["frozen"]]
         self.frozen_units, self.active_units = (units.copy() for units in state["units"])
         self._refresh()
-
-
-def _take(source: Tensor, index: Tensor, dim: int) -> Tensor:
-    """Rows (dim 1) or columns (dim 2) of every matrix of a stack; index has shape (N, count)."""
-    if dim == 1:
-        return torch.gather(source, 1, index[:, :, None].expand(-1, -1, source.shape[2]))
-    return torch.gather(source, 2, index[:, None, :].expand(-1, source.shape[1], -1))
-
-
-def _take_or_zero(source: Tensor, index: Tensor, dim: int) -> Tensor:
-    """`_take`, with zeros where the index is -1."""
-    taken = _take(source, index.clamp(min=0), dim)
-    missing = (index < 0)[:, :, None] if dim == 1 else (index < 0)[:, None, :]
-    return taken.masked_fill_(missing, 0.0)

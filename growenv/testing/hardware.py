@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ _FULL_HEAD = 4
 def check_meter(meter: str | Meter, *, rows: int = 6, rounds: int = 12) -> None:
     """Check that a meter keeps the `Meter` protocol, and `PlacedMeter` if it has that, while random networks grow.
 
-    The networks have 4 inputs, two hidden layers that begin with at most 4 units each, and 3 heads of at most 4
-    classes; hardware must be large enough for these.
+    The networks have 4 inputs, two hidden layers that begin with at most 4 units each, or in some rounds without any in
+    the second, and 3 heads of at most 4 classes; hardware must be large enough for these.
 
     Args:
         meter: a registered name or an object; an object is given new networks and keeps nothing of its old ones.
@@ -42,7 +43,7 @@ def check_meter(meter: str | Meter, *, rows: int = 6, rounds: int = 12) -> None:
     with own_randomness(where):
         for seed in range(rounds):
             rng = np.random.default_rng(seed)
-            network = _small_networks(rng, rows, directed=seed % 2 == 0)
+            network = _small_networks(rng, rows, directed=seed % 2 == 0, deepens=seed % 3 == 2)
             other = copy.deepcopy(fresh)
             if isinstance(other, PlacedMeter):
                 check_names(other, where)
@@ -50,22 +51,24 @@ def check_meter(meter: str | Meter, *, rows: int = 6, rounds: int = 12) -> None:
             _check_growth(part, copy.deepcopy(fresh), network, rng, where)
 
 
-def _small_networks(rng: np.random.Generator, rows: int, *, directed: bool) -> Architecture:
+def _small_networks(rng: np.random.Generator, rows: int, *, directed: bool, deepens: bool) -> Architecture:
+    """Networks at their start; with `deepens` they begin without layer 1, and wires lead around it."""
     units = np.zeros((rows, 3, 2), dtype=np.int64)
     units[:, 0] = rng.integers(1, 5, (rows, 2))
     outputs = np.zeros((rows, 3), dtype=np.int64)
     outputs[:, 0] = rng.integers(2, _FULL_HEAD + 1, rows)
-    return Architecture(4, units, outputs, directed)
+    units[:, 0, 1] *= not deepens
+    return Architecture(4, units, outputs, directed, (1,) if deepens else ())
 
 
 def _reserving(network: Architecture) -> Architecture:
     """The same networks with full heads for the tasks to come."""
     outputs = np.where(network.outputs == 0, _FULL_HEAD, network.outputs)
-    return Architecture(network.inputs, network.units, outputs, network.directed)
+    return replace(network, outputs=outputs)
 
 
 def _only(network: Architecture, row: int) -> Architecture:
-    return Architecture(network.inputs, network.units[[row]], network.outputs[[row]], network.directed)
+    return replace(network, units=network.units[[row]], outputs=network.outputs[[row]])
 
 
 def _usage(meter: Meter, network: Architecture, where: str) -> NDArray[np.float64]:
@@ -105,7 +108,7 @@ def _check_growth(meter: Meter, fresh: Meter, network: Architecture, rng: np.ran
             generation = generation + 1
             outputs = network.outputs.copy()
             outputs[:, step // 3] = rng.integers(2, _FULL_HEAD + 1, network.rows)
-            network = Architecture(network.inputs, network.units, outputs, network.directed)
+            network = replace(network, outputs=outputs)
             meter.commit(everyone, network)
             usage = _usage(meter, network, where)
             over = usage > limit * _ROUNDING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ def check_protection(protection: str | Protection, dataset: str | Dataset = "dig
 def check_operator(operator: str | GrowthOperator, dataset: str | Dataset = "digits") -> None:
     """Check that a growth operator proposes usable weights, and that it preserves the function if it says so.
 
+    The networks have two hidden layers, or begin with one, so that growth in the second deepens them.
+
     Args:
         operator: a registered name or an object.
         dataset: what the networks learn.
@@ -64,14 +67,13 @@ def check_operator(operator: str | GrowthOperator, dataset: str | Dataset = "dig
     require(named, f"{where} needs a name and a boolean preserving")
     contexts, amounts = _contexts(data, _ROWS), np.array([3, 0, 2])
     with own_randomness(where):
-        for layer in range(2):
-            for finished in range(2):
-                learner = _learner(data, _ROWS, growth=operator)
-                grown = _grow(learner, contexts, finished, layer, amounts, where)
-                for row in (0, 2):
-                    single = _learner(data, 1, growth=operator)
-                    alone = _grow(single, contexts[row : row + 1], finished, layer, amounts[row : row + 1], where)
-                    require(_near(alone, grown[[row]]), f"{where}: a row grows otherwise among other rows than alone")
+        for hidden, layer, finished in itertools.product(((5, 4), (5, 0)), range(2), range(2)):
+            learner = _learner(data, _ROWS, growth=operator, hidden=hidden)
+            grown = _grow(learner, contexts, finished, layer, amounts, where)
+            for row in (0, 2):
+                single = _learner(data, 1, growth=operator, hidden=hidden)
+                alone = _grow(single, contexts[row : row + 1], finished, layer, amounts[row : row + 1], where)
+                require(_near(alone, grown[[row]]), f"{where}: a row grows otherwise among other rows than alone")
 
 
 def _contexts(data: Dataset, rows: int) -> list[Context]:
@@ -81,7 +83,7 @@ def _contexts(data: Dataset, rows: int) -> list[Context]:
 
 def _learner(data: Dataset, rows: int, **parts: Any) -> Learner:
     small: dict[str, Any] = {"hidden": (5, 4), "max_hidden": (24, 24), "minibatches": 4, "batch_size": 16}
-    config = GrowthConfig.from_options(dataset=data, validation_samples=32, test_samples=32, **small, **parts)
+    config = GrowthConfig.from_options(dataset=data, validation_samples=32, test_samples=32, **{**small, **parts})
     return Learner(config, data, rows, _TASKS)
 
 
@@ -100,7 +102,7 @@ def _check_weights(network: StackedMLP, where: str) -> None:
     """Weights are finite, and zero where there is no unit."""
     blocks = [network.layout.blocks(flat) for flat in network.buffers.values()]
     for layer, units in enumerate(network.active_units.T):
-        live = torch.from_numpy(network.birth_index(layer) >= 0)
+        live = torch.from_numpy(network.read_index(layer + 1) >= 0)
         missing = torch.from_numpy(np.arange(network.layout.active[layer]) >= units[:, None])
         for block in blocks:
             require(torch.isfinite(block[layer]).all(), f"{where}: a number of layer {layer} is not finite")

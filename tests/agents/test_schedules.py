@@ -51,6 +51,12 @@ def test_doubling_stops_at_the_largest_width() -> None:
     assert course(policy, 12)[:, 0].tolist() == [1, 3, 1, 0] + [0] * 8
 
 
+def test_doubling_begins_an_absent_layer_with_the_smallest_amount() -> None:
+    # 8 -> 16 -> 32 in layer 0 and 0 -> 4 -> 8 in layer 1.
+    policy = PolicySpec("doubling", {"times": [0, 4]})(interface(hidden=(8, 0)))
+    assert course(policy, 8)[:, 0].tolist() == [1, 3, 1, 0, 2, 3, 0, 0]
+
+
 def test_doublings_that_overlap_queue_up() -> None:
     assert plan_of("doubling", times=[0, 1]) == [[1, 3, 1, 3], [2, 4, 0, 0], [0] * 4]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,17 +22,37 @@ def architectures(draw):
     rows, generations, layers = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     units = draw(npst.arrays(np.int64, (rows, generations, layers), elements=st.integers(0, 5)))
     outputs = draw(npst.arrays(np.int64, (rows, generations), elements=st.integers(0, 3)))
-    return Architecture(draw(st.integers(1, 6)), units, outputs, draw(st.booleans()))
+    bypassed = tuple(layer for layer in range(1, layers) if draw(st.booleans()))
+    return Architecture(draw(st.integers(1, 6)), units, outputs, draw(st.booleans()), bypassed)
 
 
 def counted_one_by_one(network: Architecture, row: int) -> list[int]:
     """Weights per layer of a row, by asking of every pair of units whether one reads the other."""
     born = [np.repeat(np.arange(network.generations), network.units[row, :, layer]) for layer in range(network.layers)]
-    counts = [network.inputs * len(born[0])]
-    for below, above in zip(born, born[1:], strict=False):
-        counts.append(sum(1 for b in above for a in below if a <= b or not network.directed))
+    counts, heard = [network.inputs * len(born[0])], list(born[0])
+    for layer, above in enumerate(born[1:], start=1):
+        counts.append(sum(1 for b in above for a in heard if a <= b or not network.directed))
+        heard = [*above, *heard] if layer in network.bypassed else list(above)
     heads = np.repeat(np.arange(network.generations), network.outputs[row])
-    return [*counts, sum(1 for g in heads for a in born[-1] if a <= g)]
+    return [*counts, sum(1 for g in heads for a in heard if a <= g)]
+
+
+def test_wires_by_hand():
+    # 4 inputs, layer 0: 3 units, then 1; layer 1: none, then 2. Its 2 units read 4. The head of 2 reads the 3 units
+    # alone, the head of 5 all 4 and the 2. One more unit of task 1 in layer 0 would read 4 inputs and be read by 2
+    # units and 5 outputs; one in layer 1 would read 4 units and be read by 5 outputs.
+    grown = replace(architecture([[[3, 0], [1, 2]]], [[2, 5]]), bypassed=(1,))
+    assert grown.connections().tolist() == [[4 * 4, 2 * 4, 2 * 3 + 5 * 6]]
+    assert grown.connections_per_unit(np.array([1])).tolist() == [[4 + 2 + 5, 4 + 5]]
+    assert grown.biases().tolist() == [6 + 7]
+    assert grown.read.tolist() == [[4, 6]]
+    assert grown.grown(1, 1, 1).bypassed == (1,)
+
+
+@pytest.mark.parametrize("bypassed", [(0,), (2,), (-1,)])
+def test_wires_lead_around_hidden_layers_that_have_one_below(bypassed):
+    with pytest.raises(ValueError, match=r"wires can lead around hidden layers 1\.\.1, got bypassed="):
+        replace(architecture([[[3, 0]]], [[2]]), bypassed=bypassed)
 
 
 def test_directed_counts_by_hand():
@@ -77,9 +99,7 @@ def test_connections_per_unit_are_those_that_any_number_of_new_units_adds(networ
 @given(architectures())
 def test_rows_are_independent(network):
     for row in range(network.rows):
-        alone = Architecture(
-            network.inputs, network.units[row : row + 1], network.outputs[row : row + 1], network.directed
-        )
+        alone = replace(network, units=network.units[row : row + 1], outputs=network.outputs[row : row + 1])
         assert np.array_equal(alone.connections()[0], network.connections()[row])
         assert alone.biases()[0] == network.biases()[row]
         assert alone.newest[0] == network.newest[row]
@@ -150,7 +170,8 @@ def test_largest_by_hand():
 @given(architectures())
 def test_no_network_exceeds_the_largest_of_its_widths(network):
     greatest = np.maximum(network.widths.max(axis=0), 1)
-    most = largest(network.inputs, greatest.tolist(), network.generations, max(1, int(network.outputs.max())))
+    outputs = max(1, int(network.outputs.max()))
+    most = largest(network.inputs, greatest.tolist(), network.generations, outputs, network.bypassed)
     assert (network.connections() <= most.connections()).all()
     assert (network.biases() <= most.biases()).all()
 

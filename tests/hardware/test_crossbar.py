@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,13 @@ def test_one_by_one_crossbars_hold_every_weight_and_no_more() -> None:
     network = architecture([[[3, 2], [1, 2]]], [[2, 5]], directed=False)
     # Heads share their rows, so the old head's column has a memristor for each new unit as well: 7 * 4.
     assert DenseCrossbars(1)(network).tolist() == [4 * 4 + 4 * 4 + 7 * 4]
+
+
+def test_wires_have_rows_in_the_matrices_of_those_who_read_through_them() -> None:
+    # 5 inputs -> 4 -> none -> 2 outputs, side 2: 3 * 2 + 2 * 0 + 2 * 1 = 8 crossbars. With 3 units in the layer that
+    # was absent the outputs read 3 + 4 = 7: 3 * 2 + 2 * 2 + 4 * 1 = 14.
+    network = replace(architecture([[[4, 0]], [[4, 3]]], [[2], [2]], inputs=5), bypassed=(1,))
+    assert DenseCrossbars(2)(network).tolist() == [8 * 4, 14 * 4]
 
 
 def test_heads_share_crossbars() -> None:

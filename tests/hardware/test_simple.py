@@ -47,6 +47,17 @@ def test_macs_count_only_the_newest_head():
     assert METERS.make("macs").usage(Architecture(4, units, outputs, False)).tolist() == [16 + 16 + 20]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("parameters", [23, 35]), ("bytes", [92, 140]), ("macs", [18, 28]), ("neurons", [3, 5])],
+)
+def test_wires_cost_what_is_read_through_them(name, expected):
+    # 4 inputs -> 3 -> none -> 2: 12 + 6 weights and 5 biases, as without the second layer. With 2 units in it, these
+    # read 3, and the outputs read 2 + 3: 12 + 6 + 10 weights and 7 biases.
+    network = Architecture(4, np.array([[[3, 0]], [[3, 2]]]), np.array([[2], [2]]), True, (1,))
+    assert METERS.make(name).usage(network).tolist() == expected
+
+
 def test_macs_of_a_network_without_a_head_are_its_hidden_layers():
     network = Architecture(4, np.array([[[3], [0]]]), np.zeros((1, 2), dtype=np.int64), True)
     assert METERS.make("macs").usage(network).tolist() == [12]

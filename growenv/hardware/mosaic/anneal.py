@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from growenv.hardware.architecture import Architecture
 from growenv.hardware.mosaic import resources
 from growenv.hardware.mosaic.limits import check_limits
 from growenv.hardware.mosaic.mapping import Mapping
@@ -168,7 +167,7 @@ class _Search:
         if not self.limited:
             return True
         trials = self.trials
-        network = Architecture(trials.inputs, trials.units, trials.outputs, trials.placement.classes.directed)
+        network = trials.networks(trials.units, trials.outputs)
         try:
             check_limits(trials, network, np.arange(self.candidates) == number)
         except ValueError:
@@ -179,8 +178,7 @@ class _Search:
 def _several(mapping: Mapping, row: int, rows: int) -> Mapping:
     """One network of a mapping, so many times, with everybody still to be placed."""
     units, outputs = (np.repeat(table[[row]], rows, axis=0) for table in (mapping.units, mapping.outputs))
-    network = Architecture(mapping.inputs, units, outputs, mapping.placement.classes.directed)
-    several = Mapping(mapping.fabric, mapping.strategy, network)
+    several = Mapping(mapping.fabric, mapping.strategy, mapping.networks(units, outputs))
     several.units, several.outputs, several.home = units, outputs, np.repeat(mapping.home[[row]], rows, axis=0)
     return several
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,4 +86,4 @@ def _after(
         trial.placement.place(rows, trial.placement.classes.hidden(layer, generation), tile, amount)
         units[rows, generation, layer] += amount
         trial.units[rows, generation, layer] += amount
-    return _values(trial, Architecture(network.inputs, units, network.outputs, network.directed))
+    return _values(trial, replace(network, units=units))

@@ -55,7 +55,7 @@ class Mapping:
     def __init__(self, fabric: Fabric, strategy: Strategy, architecture: Architecture, limits: bool = True) -> None:
         self.fabric, self.strategy, self.limits = fabric, strategy, limits
         self.inputs, self.rows = architecture.inputs, architecture.rows
-        classes = Classes(architecture.layers, architecture.generations, architecture.directed)
+        classes = Classes(architecture.layers, architecture.generations, architecture.directed, architecture.bypassed)
         self.placement = Placement(fabric, classes, architecture.rows)
         self.units = np.zeros_like(architecture.units)
         self.outputs = np.zeros_like(architecture.outputs)
@@ -76,7 +76,13 @@ class Mapping:
         """Whether networks like these can be placed here: the same numbers of everything, and the same readers."""
         classes = self.placement.classes
         same = self.units.shape == architecture.units.shape and self.inputs == architecture.inputs
-        return bool(same and classes.directed == architecture.directed)
+        readers = classes.directed == architecture.directed and classes.bypassed == architecture.bypassed
+        return bool(same and readers)
+
+    def networks(self, units: NDArray[np.int64], outputs: NDArray[np.int64]) -> Architecture:
+        """Networks that can be placed here, with such units and outputs."""
+        classes = self.placement.classes
+        return Architecture(self.inputs, units, outputs, classes.directed, classes.bypassed)
 
     def shows(self, architecture: Architecture) -> bool:
         """Whether these are the networks that are placed; heads that have not begun may have slots already."""
@@ -298,7 +304,7 @@ class Mapping:
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that changes."""
-        networks = Architecture(self.inputs, self.units.copy(), self.outputs.copy(), self.placement.classes.directed)
+        networks = self.networks(self.units.copy(), self.outputs.copy())
         return {"placement": self.placement.snapshot(), "networks": networks, "home": self.home.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:

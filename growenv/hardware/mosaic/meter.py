@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -270,7 +271,7 @@ class MosaicMeter:
         if wanted <= slots:
             return reference
         units = np.maximum(reference.units * max(slots, 0) // wanted, reference.units > 0)
-        return Architecture(reference.inputs, units, reference.outputs, reference.directed)
+        return replace(reference, units=units)
 
     def _spikes(self, mapping: Mapping, rates: Floats) -> Floats:
         """Rates of all classes, (N, C), from those of hidden units: every input value is one spike."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growenv.hardware.mosaic.fabric import Fabric
+from growenv.wiring import layers_read
 
 Ints = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
@@ -36,26 +37,33 @@ class Classes:
         layers: hidden layers L.
         generations: generations G, which is the number of tasks.
         directed: whether hidden units read only generations up to their own, see `Architecture.directed`.
+        bypassed: hidden layers around which wires lead, see `Architecture.bypassed`.
         reads: reads[c, d] says that class d reads class c, bool [C, C].
         level: 0 for inputs, 1 + l for hidden layer l, 1 + L for heads; int64 [C].
+        hears: hears[k, j] says that units of level k read units of level j, bool [L + 2, L + 2].
     """
 
     layers: int
     generations: int
     directed: bool
+    bypassed: tuple[int, ...] = ()
     reads: Mask = field(init=False)
     level: Ints = field(init=False)
+    hears: Mask = field(init=False)
 
     def __post_init__(self) -> None:
         generation = np.arange(self.generations)
         older = generation[:, None] <= generation[None, :]
         reads = np.zeros((self.count, self.count), dtype=np.bool_)
-        reads[0, self.hidden(0, generation)] = True
-        for layer in range(self.layers - 1):
-            block = np.ix_(self.hidden(layer, generation), self.hidden(layer + 1, generation))
-            reads[block] = older if self.directed else True
-        reads[np.ix_(self.hidden(self.layers - 1, generation), self.head(generation))] = older
+        hears = np.zeros((self.layers + 2, self.layers + 2), dtype=np.bool_)
+        reads[0, self.hidden(0, generation)] = hears[1, 0] = True
+        for layer in range(1, self.layers + 1):
+            for source in layers_read(layer, self.bypassed):  # classes of heads follow those of the last hidden layer
+                block = np.ix_(self.hidden(source, generation), self.hidden(layer, generation))
+                reads[block] = older if self.directed or layer == self.layers else True
+                hears[1 + layer, 1 + source] = True
         object.__setattr__(self, "reads", reads)
+        object.__setattr__(self, "hears", hears)
         object.__setattr__(self, "level", -(-np.arange(self.count) // self.generations))
 
     @property

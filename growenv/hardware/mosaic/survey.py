@@ -77,7 +77,8 @@ class _Question:
     def routes_in(self, wanted: Mask) -> tuple[Ints, Ints]:
         """Routes from all sources: routing cells and devices that they add for any number of units, (n, M) each."""
         placement, stands = self.placement, self.placement.stand_layer.shape[1]
-        source = placement.stand_layer[self.row] == (placement.classes.level[self.klass] - 1)[:, None]
+        level = placement.stand_layer[self.row]
+        source = placement.classes.hears[placement.classes.level[self.klass][:, None], level] & (level >= 0)
         at, where, stand = np.nonzero(source[:, None, :] & wanted[:, :, None])
         row, place = self.row[at], at * self.tiles.shape[1] + where
         start, end = placement.stand_tile[row, stand], self.tiles[at, where]

@@ -113,7 +113,7 @@ def network(placement: Placement, row: int = 0, counts=None, rates=None) -> Netw
         rate = 1.0 if rates is None else float(rates[row, klass])
         place = divmod(int(tile), cols)
         neurons += [Neuron(name, place, layer, generation, rate) for _ in range(there[klass, tile])]
-    return Network(neurons, classes.layers, classes.directed)
+    return Network(neurons, classes.layers, classes.directed, classes.bypassed)
 
 
 def with_more(placement: Placement, row: int, klass: int, tile: int, amount: int) -> Network:
@@ -149,14 +149,22 @@ def first_obstacle(spec: MosaicSpec, one: Network) -> str:
 # --- random placements ----------------------------------------------------------------------------------------------
 
 
-def scattered(spec: MosaicSpec, seed: int, rows: int = 2, layers: int = 2, generations: int = 2, units: int = 14):
+def scattered(
+    spec: MosaicSpec,
+    seed: int,
+    rows: int = 2,
+    layers: int = 2,
+    generations: int = 2,
+    units: int = 14,
+    bypassed: tuple[int, ...] = (),
+):
     """Units of random classes on random tiles of some rows, in random order and without regard to any limit.
 
     Returns:
         The placement, and the calls of `place` as (rows, class, tile, amount).
     """
     rng = np.random.default_rng(seed)
-    placement = Placement(fabric(spec), Classes(layers, generations, bool(seed % 2)), rows)
+    placement = Placement(fabric(spec), Classes(layers, generations, bool(seed % 2), bypassed), rows)
     calls = []
     for _ in range(units):
         row = np.flatnonzero(rng.random(rows) < 0.8)
@@ -166,13 +174,20 @@ def scattered(spec: MosaicSpec, seed: int, rows: int = 2, layers: int = 2, gener
     return placement, calls
 
 
-def crowded(spec: MosaicSpec, seed: int, layers: int = 2, generations: int = 2, tries: int = 30) -> Placement:
+def crowded(
+    spec: MosaicSpec,
+    seed: int,
+    layers: int = 2,
+    generations: int = 2,
+    tries: int = 30,
+    bypassed: tuple[int, ...] = (),
+) -> Placement:
     """One network of random units on random tiles that keeps every limit, as the reference judges.
 
     Heads stand from the start, as those to come do; generations grow one after the other. The last may be empty.
     """
     rng = np.random.default_rng(seed)
-    placement = Placement(fabric(spec), Classes(layers, generations, bool(seed % 2)), 1)
+    placement = Placement(fabric(spec), Classes(layers, generations, bool(seed % 2), bypassed), 1)
     classes = placement.classes
     heads = [classes.head(number) for number in range(generations)]
     when = np.sort(rng.integers(0, generations, tries))
@@ -199,13 +214,14 @@ WHOLE_TABLE = Requests(np.repeat([0, 1], 3), np.tile([1, 3, 6], 2))
 class Story:
     """Networks that grow at random on a meter: three tasks, two hidden layers."""
 
-    def __init__(self, meter, rows, seed, directed=True, inputs=4, units=2):
+    def __init__(self, meter, rows, seed, directed=True, inputs=4, units=2, deepens=False):
         self.meter, self.rows, self.rng, self.task = meter, rows, np.random.default_rng(seed), 0
         first = np.zeros((rows, 3, 2), dtype=np.int64)
         first[:, 0] = self.rng.integers(1, units + 1, (rows, 2))
+        first[:, 0, 1] *= not deepens
         outputs = np.zeros((rows, 3), dtype=np.int64)
         outputs[:, 0] = self.rng.integers(1, FULL + 1, rows)
-        self.now = architecture(inputs, first, outputs, directed)
+        self.now = replace(architecture(inputs, first, outputs, directed), bypassed=(1,) if deepens else ())
         meter.begin(everyone(self.now), self.reserved())
 
     def reserved(self, now=None):

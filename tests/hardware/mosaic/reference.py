@@ -63,6 +63,11 @@ class Network:
     neurons: list[Neuron]
     layers: int = 1
     directed: bool = True
+    bypassed: tuple[int, ...] = ()
+
+    def hears(self, layer: int, source: int) -> bool:
+        """Whether a layer (the number of layers for heads) reads a hidden layer, maybe around those in between."""
+        return source < layer and all(between in self.bypassed for between in range(source + 1, layer))
 
     def reads(self, reader: Neuron, source: Neuron) -> bool:
         """Whether there is a synapse from `source` to `reader`."""
@@ -72,8 +77,8 @@ class Network:
             return False
         not_newer = source.generation <= reader.generation
         if reader.kind == "hidden":
-            return reader.layer == source.layer + 1 and (not_newer or not self.directed)
-        return reader.kind == "output" and source.layer == self.layers - 1 and not_newer
+            return self.hears(reader.layer, source.layer) and (not_newer or not self.directed)
+        return reader.kind == "output" and self.hears(self.layers, source.layer) and not_newer
 
     def readers(self, source: Neuron) -> list[Neuron]:
         """Every neuron that reads `source`."""
@@ -90,7 +95,7 @@ class Network:
     def and_also(self, count: int, kind: str, tile: Pair, layer: int = 0, generation: int = 0) -> Network:
         """This network with `count` more neurons of one class on one tile; this one stays as it is."""
         added = [Neuron(kind, tile, layer, generation) for _ in range(count)]
-        return Network(self.neurons + added, self.layers, self.directed)
+        return Network(self.neurons + added, self.layers, self.directed, self.bypassed)
 
     def multicast(self, neuron: Neuron) -> Multicast:
         """Where the spikes of a neuron go (eq. 2, D); its own tile counts when a reader stands there."""

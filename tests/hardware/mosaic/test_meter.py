@@ -33,10 +33,11 @@ def placement_of(meter):
 
 @pytest.mark.parametrize("name", [*CHIPS, "1x2x32", "device"])
 @pytest.mark.parametrize("directed", [True, False])
-def test_networks_that_have_grown_cost_what_the_reference_counts_and_break_no_limit(name, directed):
+@pytest.mark.parametrize("deepens", [False, True])
+def test_networks_that_have_grown_cost_what_the_reference_counts_and_break_no_limit(name, directed, deepens):
     spec = {**CHIPS, "1x2x32": chip(1, 2, 32), "device": chip(energy_mode="device", p_static_W=1e-6)}[name]
     meter = MosaicMeter(spec, routing_weight=0.25)
-    now = Story(meter, 2, spec.tiles, directed).play().now
+    now = Story(meter, 2, spec.tiles, directed, deepens=deepens).play().now
     rates = np.random.default_rng(0).uniform(0, 2, now.units.shape)
     figures, rated = meter.figures(now), meter.figures(now, rates)
     usage, features = meter.usage(now), meter.features(now)

@@ -21,9 +21,11 @@ SIZES = [(1, 1, True), (1, 3, True), (2, 2, False), (3, 2, True), (3, 3, False)]
 
 
 @pytest.mark.parametrize(("layers", "generations", "directed"), SIZES)
-def test_classes_read_each_other_as_the_neurons_of_the_reference_do(layers, generations, directed):
-    classes = Classes(layers, generations, directed)
-    one = ref.Network([], layers, directed)
+@pytest.mark.parametrize("bypassed", [(), (1,), (1, 2), (2,)])
+def test_classes_read_each_other_as_the_neurons_of_the_reference_do(layers, generations, directed, bypassed):
+    bypassed = tuple(layer for layer in bypassed if layer < layers)
+    classes = Classes(layers, generations, directed, bypassed)
+    one = ref.Network([], layers, directed, bypassed)
     for source in range(classes.count):
         for reader in range(classes.count):
             pair = [ref.Neuron(*_kind_first(classes, klass)) for klass in (reader, source)]
@@ -107,6 +109,15 @@ def test_loads_and_groups_are_those_of_the_reference(name, seed):
     placement, _ = scattered(CHIPS[name], seed, layers=1 + seed % 3, generations=1 + seed % 4)
     for row in range(placement.rows):
         check_row(placement, row)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize(("layers", "bypassed"), [(2, (1,)), (3, (1,)), (3, (1, 2))])
+def test_loads_and_groups_are_those_of_the_reference_where_wires_lead_around_layers(name, layers, bypassed):
+    for seed in range(3):
+        placement, _ = scattered(CHIPS[name], seed, layers=layers, bypassed=bypassed)
+        for row in range(placement.rows):
+            check_row(placement, row)
 
 
 def check_row(placement, row):

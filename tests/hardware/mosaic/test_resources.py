@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growenv.hardware import Architecture
 from growenv.hardware.mosaic import fabric, resources
 from growenv.hardware.mosaic.placement import Classes, Placement
 from tests.hardware.mosaic import placing
@@ -63,8 +64,36 @@ def test_the_growth_example(case, tree, devices, rows, synapses, weighted, energ
 @pytest.mark.parametrize("name", PRICED)
 @pytest.mark.parametrize("seed", range(8))
 def test_every_cost_is_that_of_the_reference(name, seed):
-    spec = PRICED[name]
-    placement, _ = scattered(spec, seed, layers=1 + seed % 3, generations=1 + seed % 2)
+    placement, _ = scattered(PRICED[name], seed, layers=1 + seed % 3, generations=1 + seed % 2)
+    check_costs(placement, seed)
+
+
+@pytest.mark.parametrize("name", PRICED)
+@pytest.mark.parametrize(("layers", "bypassed"), [(2, (1,)), (3, (1,)), (3, (1, 2))])
+def test_every_cost_is_that_of_the_reference_where_wires_lead_around_layers(name, layers, bypassed):
+    for seed in range(2):
+        check_costs(scattered(PRICED[name], seed, layers=layers, bypassed=bypassed)[0], seed)
+
+
+def test_costs_of_wires_by_hand():
+    # 3 inputs on (0,0), 2 units of layer 0 on (0,1), nothing in layer 1, a head of 2 on (0,2): each input crosses the
+    # router to (0,1), each unit the one to (0,2), as if there were no layer 1. Then a unit of layer 1 on (0,1) hears
+    # the 2 units of its own tile, and its spike crosses to the head, too.
+    classes = Classes(2, 1, True, (1,))
+    placement = Placement(fabric(chip(1, 3)), classes, 1)
+    for klass, tile, amount in ((0, 0, 3), (classes.hidden(0, 0), 1, 2), (classes.head(0), 2, 2)):
+        put(placement, klass, tile, amount)
+    small = Architecture(3, np.array([[[2, 0]]]), np.array([[2]]), True, (1,))
+    assert resources.routing_events(placement).tolist() == [3 + 2]
+    assert resources.memristors(placement, small)[0] == 3 * 2 + 2 * 2 + resources.routing_devices(placement)[0]
+    put(placement, classes.hidden(1, 0), 1, 1)
+    assert resources.routing_events(placement).tolist() == [3 + 2 + 1]
+    grown = small.grown(1, 1, 0)
+    assert resources.memristors(placement, grown)[0] == 6 + 4 + 2 + 2 + resources.routing_devices(placement)[0]
+
+
+def check_costs(placement, seed):
+    spec = placement.fabric.spec
     rates = np.random.default_rng(seed).uniform(0, 3, (2, placement.classes.count))
     counts = placement.counts
     histogram = resources.hop_histogram(placement, counts)
@@ -193,7 +222,7 @@ def test_without_branches_device_energy_is_lumped_energy_at_the_price_of_a_devic
 
 
 @pytest.mark.parametrize("mode", ["lumped", "device"])
-def test_a_network_on_one_tile_pays_for_no_routing(mode):
+def test_a_smallon_one_tile_pays_for_no_routing(mode):
     spec = chip(energy_mode=mode, e_hop_J=1.0)
     placement = Placement(fabric(spec), Classes(1, 1, True), 1)
     for klass, amount in ((0, 3), (1, 4), (2, 1)):

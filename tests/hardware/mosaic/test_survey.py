@@ -74,6 +74,16 @@ def test_a_survey_knows_for_every_tile_and_amount_what_the_reference_finds(name,
         check_survey(placement, klass, rng)
 
 
+@pytest.mark.parametrize("name", MORE_CHIPS)
+@pytest.mark.parametrize(("layers", "bypassed"), [(2, (1,)), (3, (1,)), (3, (1, 2))])
+def test_a_survey_knows_of_those_who_read_through_wires(name, layers, bypassed):
+    spec = MORE_CHIPS[name]
+    for seed in range(2):
+        placement = crowded(spec, seed, layers=layers, generations=2, bypassed=bypassed)
+        for klass in newest(placement):
+            check_survey(placement, klass, np.random.default_rng(seed))
+
+
 def check_survey(placement, klass, rng):
     found, spec, before = surveyed(placement, klass), placement.fabric.spec, network(placement)
     for tile in range(spec.tiles):
