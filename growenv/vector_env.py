@@ -17,7 +17,7 @@ from growenv.admission import Admission
 from growenv.config import GrowthConfig
 from growenv.context_source import ContextSource
 from growenv.episodes import Episodes
-from growenv.growth.signals import Scene, SignalPanel
+from growenv.growth.signals import Scene, SignalPanel, probe_samples
 from growenv.learner import Learner
 from growenv.observations import ObservationEncoder
 from growenv.registry import unknown_name
@@ -321,13 +321,15 @@ class GrowthVectorEnv(VectorEnv):
 
     def _look(self, rows: NDArray[np.bool_]) -> None:
         """Work out what fits now in all rows, and the signals of those that have changed."""
-        episodes, learner = self.episodes, self.learner
-        self.admission.refresh(episodes)
-        if not self.panel:
-            return
-        row = np.arange(self.num_envs)
-        scene = Scene(
-            evidence=learner.evidence(),
+        self.admission.refresh(self.episodes)
+        if self.panel:
+            self.panel.measure(self.scene(), rows)
+
+    def scene(self) -> Scene:
+        """What signals may look at now; to be used before the next step."""
+        episodes, learner, row = self.episodes, self.learner, np.arange(self.num_envs)
+        return Scene(
+            evidence=learner.evidence(samples=probe_samples(self.config.max_hidden)),
             units=learner.units,
             task=learner.task,
             outputs=episodes.outputs[row, learner.task],
@@ -337,7 +339,6 @@ class GrowthVectorEnv(VectorEnv):
             validation_loss=episodes.validation_loss,
             unit_cost=self.admission.cost_of_a_neuron(),
         )
-        self.panel.measure(scene, rows)
 
     def _observe(self) -> Observation:
         learner, admission = self.learner, self.admission

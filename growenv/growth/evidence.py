@@ -15,6 +15,7 @@ from growenv.networks import StackedMLP
 from growenv.networks.layout import with_wires
 
 LEAST_PROBABILITY = 1e-12
+_relu_backward = torch.ops.aten.threshold_backward
 
 
 class Loss(Protocol):
@@ -40,10 +41,16 @@ class CrossEntropy:
 
     def __init__(self, labels: Tensor, absent: Tensor) -> None:
         self.labels, self.absent = labels, absent
+        self._last: tuple[Tensor, Tensor] | None = None
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """(N, C, B): a softmax over a short last dimension is ten times slower."""
-        return torch.softmax((logits + self.absent).transpose(1, 2).contiguous(), 1)
+        if self._last is not None and self._last[0] is logits:
+            return self._last[1]
+        found = torch.softmax((logits + self.absent).transpose(1, 2).contiguous(), 1)
+        if not found.requires_grad:
+            self._last = logits, found
+        return found
 
     def value(self, logits: Tensor) -> Tensor:
         """Mean loss of every row, (N,)."""
@@ -52,13 +59,15 @@ class CrossEntropy:
 
     def gradient(self, logits: Tensor) -> Tensor:
         """Derivative of the mean loss, (N, B, C)."""
-        error = self._probabilities(logits)
+        error = self._probabilities(logits).clone()
         error.scatter_add_(1, self.labels[:, None, :], -torch.ones_like(error[:, :1]))
         return error.div_(self.labels.shape[1]).transpose(1, 2)
 
     def accuracy(self, logits: Tensor) -> Tensor:
-        """Share of right answers, (N,)."""
-        return ((logits + self.absent).argmax(dim=2) == self.labels).to(logits.dtype).mean(dim=1)
+        """Share of right answers, (N,); a tie is none."""
+        probabilities = self._probabilities(logits)
+        as_likely = probabilities >= torch.gather(probabilities, 1, self.labels[:, None, :])
+        return (as_likely.sum(dim=1) == 1).to(logits.dtype).mean(dim=1)
 
 
 class SquaredError:
@@ -146,7 +155,8 @@ class Evidence:
         depth, known = self.network.depth, self._errors
         for lower in range(depth - len(known), layer - 1, -1):
             start, active = self.network.layout.frozen[lower], self.network.layout.active[lower]
-            known.append(self.by_answer(lower).mul_(self.below[lower + 1][:, :, start : start + active] > 0))
+            units = self.below[lower + 1][:, :, start : start + active]
+            known.append(_relu_backward(self.by_answer(lower), units, 0))
         return known[depth - layer]
 
     def by_answer(self, layer: int) -> Tensor:

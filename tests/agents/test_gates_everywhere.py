@@ -57,7 +57,7 @@ def test_all_gates_play_in_every_environment_within_the_same_budget(env_id: str)
     assert len({records[0].actions for records in played.values()}) > 4
 
 
-@pytest.mark.parametrize("hidden", [(6,), (6, 6, 6)])
+@pytest.mark.parametrize("hidden", [(6,), (6, 6, 6), (6, 0)])  # the last has a layer that is absent at first
 def test_all_gates_play_in_networks_of_other_depths(hidden: tuple[int, ...]) -> None:
     config = GrowthConfig(**TINY, hidden=hidden, max_hidden=(24,) * len(hidden), meter="parameters", budget=(0.8, 1.0))
     for name, records in together(config, 3).items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from growenv.growth.evidence import Evidence
 from growenv.growth.signals.base import SIGNALS, Array, Scene, TaskClock, per_layer, relative
-from growenv.growth.signals.products import numbers
-from growenv.growth.signals.spectra import classes, count_above, select
+from growenv.growth.signals.products import Products
+from growenv.growth.signals.spectra import count_above, select
 from growenv.networks import StackedMLP
 
 LEAST = 0.01
@@ -54,39 +54,42 @@ class EffectiveRank:
         if self._rank.shape != network.widths.shape:
             self._rank, self._first = np.zeros((2, *network.widths.shape))
         new = self._clock.entered(scene.task, rows)
-        again = rows[:, None] & (new[:, None] | (network.active_units > 0))
-        for layer in range(network.depth):
-            row = np.flatnonzero(again[:, layer])
-            self._rank[row, layer] = activation_rank(scene.evidence, layer, row) / network.widths[row, layer]
+        again = rows[:, None] & (network.widths > 0) & (new[:, None] | (network.active_units > 0))
+        self._rank[new] = 0.0  # a layer may be absent
+        seen, trained = again.T, network.active_units.T > 0
+        rows_of = [np.flatnonzero(each) for each in (*seen, *trained)]
+        units = [each[row] for each, row in zip((*network.widths.T, *network.active_units.T), rows_of, strict=True)]
+        layers = range(network.depth)
+        grams = [activation_gram(scene.products, layer, rows_of[layer]) for layer in layers]
+        grams += [weight_gram(network, layer, rows_of[network.depth + layer]) for layer in layers]
+        counts = count_above(grams, units, LEAST**2)
+        shares = np.zeros((2 * network.depth, len(rows)))
+        for share, row, count, size in zip(shares, rows_of, counts, units, strict=True):
+            share[row] = count / size
+        self._rank = np.where(again, shares[: network.depth].T, self._rank)
         self._first[new] = self._rank[new]
-        weights = [weight_rank(network, layer) for layer in range(network.depth)]
-        return np.concatenate((self._rank, relative(self._rank, self._first), np.stack(weights, axis=1)), axis=1)
+        return np.concatenate((self._rank, relative(self._rank, self._first), shares[network.depth :].T), axis=1)
 
 
-def activation_rank(evidence: Evidence, layer: int, row: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Singular values of H / sqrt(B) above 0.01 of a layer of some rows, (k,)."""
-    network, below = evidence.network, evidence.below[layer + 1]
-    units, rank = network.widths[row, layer], np.zeros(len(row), dtype=np.int64)
-    shift = network.layout.frozen[layer] - 1 - network.frozen_units[row, layer, None]
-    for common, index in classes(units, 16):
-        place = np.arange(1, 1 + common)[None, :]
-        there = place <= units[index, None]
-        place = place + np.where(place <= network.frozen_units[row[index], layer, None], 0, shift[index])
-        chosen = torch.from_numpy(np.where(there, place, 0)).to(below.device)
-        answers = torch.gather(select(below, row[index]), 2, chosen[:, None, :].expand(-1, below.shape[1], -1))
-        answers.mul_(torch.from_numpy(there).to(below.device)[:, None, :])
-        rank[index] = count_above(torch.bmm(answers.transpose(1, 2), answers), evidence.samples * LEAST**2)
-    return rank
+def activation_gram(products: Products, layer: int, row: NDArray[np.int64]) -> Tensor:
+    """H^T H / B of a layer of some rows, (k, S, S): its units in birth order, then zeros."""
+    network, answers = products.network, products.units(layer)
+    units, frozen = network.widths[row, layer, None], network.frozen_units[row, layer, None]
+    place = np.arange(1, 1 + units.max(initial=0))[None, :]
+    there = place <= units
+    place = np.where(there, place + (network.layout.frozen[layer] - 1 - frozen) * (place > frozen), 0)
+    index = torch.from_numpy(place).to(answers.device)
+    chosen = torch.gather(select(answers, row), 2, index[:, None, :].expand(-1, answers.shape[1], -1))
+    # In single precision, rounding would hide singular values that are a thousandth of the largest one.
+    chosen = chosen.double().mul_(torch.from_numpy(there).to(answers.device)[:, None, :])
+    return torch.bmm(chosen.transpose(1, 2), chosen).div_(chosen.shape[1])
 
 
-def weight_rank(network: StackedMLP, layer: int) -> Array:
-    """Singular values above 0.01 of the weights that train into a layer, biases aside, per unit, (N,)."""
-    active, rank = network.active_units[:, layer], np.zeros(network.rows)
+def weight_gram(network: StackedMLP, layer: int, row: NDArray[np.int64]) -> Tensor:
+    """W^T W of the weights that train into a layer, biases aside, of some rows, (k, active, active)."""
     weights = network.weights[layer][:, :-1] if layer == 0 else network.weights[layer][:, 1:]
-    for common, index in classes(active, 8):
-        block = select(weights, index)[:, :, :common]
-        rank[index] = count_above(torch.bmm(block.transpose(1, 2), block), LEAST**2) / active[index]
-    return rank
+    chosen = select(weights, row).double()
+    return torch.bmm(chosen.transpose(1, 2), chosen)
 
 
 @SIGNALS.register("dead")
@@ -95,7 +98,7 @@ class DeadUnits:
 
     | feature | meaning | range |
     | --- | --- | --- |
-    | dead_l | share of the layer's units, frozen and active, that are zero on every sample of the probe batch | [0, 1] |
+    | dead_l | share of the layer's units, frozen and active, that are zero on every probe sample | [0, 1] |
     """
 
     name = "dead"
@@ -109,7 +112,9 @@ class DeadUnits:
 
     def measure(self, scene: Scene, rows: NDArray[np.bool_]) -> Array:
         """See `Signal.measure`."""
-        network = scene.evidence.network
+        products, widths = scene.products, scene.evidence.network.widths
         # Activations are not negative, so those of a unit sum to zero only if all are. The constant unit always fires.
-        alive = [numbers((below.sum(dim=1) > 0).sum(dim=1)) - 1.0 for below in scene.evidence.below[1:]]
-        return 1.0 - np.stack(alive, axis=1) / np.maximum(network.widths, 1)
+        sums = [products.units(layer)[:, :, 1:].sum(dim=1).cpu().numpy() for layer in range(products.depth)]
+        alive = np.stack([np.count_nonzero(each > 0.0, axis=1) for each in sums], axis=1)
+        dead: Array = (widths - alive) / np.maximum(widths, 1)
+        return dead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -14,6 +15,10 @@ from growenv.growth.signals.products import Products
 from growenv.registry import Registry
 
 Array = NDArray[np.float64]
+
+LEAST, MOST = 64, 128
+"""Samples of a probe batch. Ranks need as many as a layer has units. On 64, the features of networks in training are
+ordered as on 2048 with rank correlations of about 0.9; on 32 of about 0.87, on 128 of about 0.95."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Signal(Protocol):
 SIGNALS: Registry[Signal] = Registry("signal")
 
 
+def probe_samples(max_hidden: Sequence[int]) -> int:
+    """Samples of a probe batch: `LEAST`, or as many as the widest layer may have units, but no more than `MOST`."""
+    return min(MOST, max(LEAST, *max_hidden))
+
+
 class TaskClock:
     """Notices when a row's task is new."""
 
@@ -102,7 +112,7 @@ class TaskClock:
 
 def ratio(value: Array, reference: Array) -> Array:
     """value / reference: 0 where the value is 0, infinite where only the reference is."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         divided: Array = np.where(value == 0.0, 0.0, value / reference)
     return divided
 

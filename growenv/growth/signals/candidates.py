@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from growenv.growth.scaling import LIVE_SHARE
@@ -19,9 +20,9 @@ PORTION = 0.01
 class FireflyGain:
     """How much would the loss fall with the best of some random neurons?
 
-    Every layer is offered 16 fixed random neurons. Their outgoing weights point against the gradient; these are half as
-    long as those of the layer's units are in root mean square. s_n is the first-order change of the loss if neuron n
-    were switched on.
+    Every layer is offered 16 fixed random neurons, whose incoming weights are sqrt(2) long. Their outgoing weights
+    point against the gradient, and are half as long as those of the layer's units in root mean square; where these have
+    none, as those of a fresh head. s_n is the first-order change of the loss if neuron n were switched on.
 
     | feature | meaning | range |
     | --- | --- | --- |
@@ -47,10 +48,15 @@ class FireflyGain:
         products, network = scene.products, scene.evidence.network
         gains = []
         for layer, offers in enumerate(products.offers):
-            slopes = numbers(offers.square().sum(dim=2).sqrt())
+            slopes = np.sqrt(numbers(offers.square().sum(dim=2)))
             best = np.partition(slopes, -TOP, axis=1)[:, -TOP:].sum(axis=1)
-            weights = network.weights[layer + 1][:, 1:]  # the constant unit is no unit
-            typical = np.sqrt(numbers(weights.square().sum(dim=(1, 2))) / np.maximum(network.widths[:, layer], 1))
+            lengths = [
+                numbers(torch.linalg.vector_norm(network.weights[block][:, where], dim=(1, 2)))
+                for block, where in products.outgoing(layer)
+            ]
+            units = np.maximum(network.widths[:, layer], 1)
+            squares = np.square(lengths).sum(axis=0)
+            typical = np.sqrt(np.where(squares > 0.0, squares, products.readers(layer) / 3.0) / units)
             gains.append(HE * LIVE_SHARE * typical * best)
         return squash(ratio(np.stack(gains, axis=1), products.loss[:, None]))
 

@@ -1,9 +1,8 @@
-"""Signals from gradients: how much new neurons of each layer would learn at once, and how much the old ones still do."""
+"""Signals from gradients: how fast new neurons of each layer would learn, and how fast the old ones still do."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from growenv.growth.signals.base import SIGNALS, Array, Scene, per_layer, ratio, squash
@@ -77,14 +76,13 @@ class GradientSize:
         """See `Signal.measure`."""
         products, network = scene.products, scene.evidence.network
         squares = [gradient.square() for gradient in products.gradients]
-        into = [square.sum(dim=1) for square in squares]  # each unit, each output
-        sizes = np.stack([numbers(each.sum(dim=1)) for each in into], axis=1)
-        weights = [numbers(torch.linalg.vector_norm(weight, dim=(1, 2))) for weight in network.weights]
-        relative = ratio(np.sqrt(sizes), np.stack(weights, axis=1))
-        thresholds = []
+        into = [numbers(square.sum(dim=1)) for square in squares]  # of each unit, of each output
+        sizes = np.stack([each.sum(axis=1) for each in into], axis=1)
+        thresholds = np.zeros(network.widths.shape)
         for layer in range(network.depth):
-            out = squares[layer + 1][:, network.layout.frozen[layer] :].sum(dim=2)
-            thresholds.append(numbers((into[layer].sqrt() + out.sqrt()).sum(dim=1)))
-        strongest = np.sqrt(products.top[:, :, 0])
-        excess = ratio(strongest, HALF * np.stack(thresholds, axis=1))
+            out = sum(numbers(squares[block][:, where].sum(dim=2)) for block, where in products.outgoing(layer))
+            active = np.asarray(out)[:, network.layout.frozen[layer] - 1 :]
+            thresholds[:, layer] = HALF * (np.sqrt(into[layer]) + np.sqrt(active)).sum(axis=1)
+        relative = ratio(np.sqrt(sizes), products.weight_norms)
+        excess = ratio(np.sqrt(products.top[:, :, 0]), thresholds)
         return squash(np.concatenate((relative, excess), axis=1))

@@ -8,38 +8,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.growth.signals.base import SIGNALS, Array, Scene, TaskClock, per_layer, ratio, relative, squash
-from growenv.growth.signals.products import CANDIDATES, RIDGE, numbers
-from growenv.growth.signals.spectra import classes, select
-from growenv.networks import Layout, StackedMLP
+from growenv.growth.signals.products import CANDIDATES, Products, numbers
+from growenv.growth.signals.spectra import TINY, select
+from growenv.networks import Layout
 
-KAPPA = 1e-3
+KAPPA = 1e-4
 """A weight is taken if moving it by a typical weight changes the predictions by more nats than this; chosen so that a
 third of the weights are taken in the middle of a task of the default environment. None is published."""
-TINY = 1e-30
+ROUNDING = 1e-5
+"""Share of the second moments below which a covariance is nothing but rounding."""
+RIDGE = 1e-2
+"""Added to second moments before they are inverted, relative to their mean eigenvalue."""
 
 
 @SIGNALS.register("senn")
 class NaturalExpansion:
-    """What natural gradients gain from new neurons, beside what they gain from the present weights.
+    """What natural gradients would gain from new neurons, beside what they gain from the present weights.
 
-    Let g be a sample's error at the pre-activations of layer l + 1 (or at the logits), h what layer l answers (the
-    constant one included), and a what 16 candidate neurons of layer l answer: random directions of what it reads, fixed
-    for good. With F = E[g g^T], A = E[h h^T] and C = E[a a^T], and r what least squares on h leave of g:
+    Let g be the errors of a sample at all that hears layer l, h what the next layer reads (the constant unit among it),
+    and a what 16 candidate neurons of layer l answer: random directions of what the layer reads, fixed for good. Let r be
+    what least squares on h leave of g. With A = E[h h^T] and C = E[a a^T]:
 
     | feature | meaning | range |
     | --- | --- | --- |
     | senn_ratio_l | d / eta, as x / (1 + x) | [0, 1] |
-    | senn_gain_l | d = Tr[F^-1 E[r a^T] C^-1 E[a r^T]], as x / (1 + x) | [0, 1] |
+    | senn_gain_l | d = Tr(E[r a^T] C^-1 E[a r^T]) / E[g^T g], the share of the squared errors that the candidates explain and the present neurons do not, as x / (1 + x) | [0, 1/2] |
 
-    eta = Tr[F^-1 E[g h^T] A^-1 E[h g^T]] is what natural gradients gain from the weights out of layer l, with the
-    Kronecker-factored Fisher matrix F x A. Both are sums of squared correlations, hence free of scales: F, the Fisher
-    matrix of the samples' own errors, holds the squared gradient of the loss by which the source divides d. Second
-    moments are damped by a hundredth of their mean eigenvalue. Both features are 0 where nothing that trains would hear
-    the neurons.
+    eta = Tr(E[g h^T] A^-1 E[h g^T]) / E[g^T g] is the share that least squares on h explain. Both are gains of natural
+    gradients, with the Kronecker-factored Fisher matrix F x A. The source has F = E[g g^T]; here that is taken as a
+    multiple of the identity, which changes the order of networks by their ratio d / eta little and spares an inverse. So
+    the squared gradient of the loss, by which the source divides d, divides it here as well. Second moments are damped by
+    a hundredth of their mean eigenvalue. Both features are 0 where nothing that trains would hear the neurons.
 
-    Source: Mitchell et al. 2023, arXiv 2307.04526, the expansion score and its lower bound; they grow the layer with
-    the largest gain where its ratio and its gain pass thresholds (0.03 and 0.0025 in one of their experiments).
-    """
+    Source: Mitchell et al. 2023, arXiv 2307.04526, the expansion score and its lower bound; they grow the layer with the
+    largest gain where ratio and gain pass thresholds (0.03 and 0.0025 in one of their experiments).
+    """  # noqa: E501 (a table)
 
     name = "senn"
 
@@ -52,44 +55,38 @@ class NaturalExpansion:
 
     def measure(self, scene: Scene, rows: NDArray[np.bool_]) -> Array:
         """See `Signal.measure`."""
-        products, network = scene.products, scene.evidence.network
-        readers = np.stack([products.readers(layer) for layer in range(network.depth)])
-        errors = products.half_errors.flatten(0, 1)
-        candidates = products.candidates[:, :, : products.half].flatten(0, 1)
-        size, kernels = 1 + network.widths.T.ravel(), products.kernels.flatten(0, 1)
+        products, layers = scene.products, range(scene.products.depth)
+        readers = np.stack([products.readers(layer) for layer in layers])
+        size = np.stack([products.reads(layer + 1) for layer in layers])
+        heard = np.flatnonzero(readers)
+        stacks = products.kernels_read(), products.candidates[:, :, : products.few], products.errors_of_few()
+        kernel, candidates, errors = (select(each.flatten(0, 1), heard) for each in stacks)
         eta, gain = np.zeros((2, readers.size))
-        for common, index in classes(readers.ravel(), 16):
-            parts = (select(each, index) for each in (kernels, candidates, errors[:, :, :common]))
-            eta[index], gain[index] = natural_gains(*parts, size[index], readers.ravel()[index])
-        eta, gain = (each.reshape(readers.shape).T for each in (eta, gain))
+        eta[heard], gain[heard] = explained(kernel, candidates, errors, size.ravel()[heard])
+        eta, gain = eta.reshape(readers.shape).T, gain.reshape(readers.shape).T
         return squash(np.concatenate((ratio(gain, eta), gain), axis=1))
 
 
-def natural_gains(
-    kernel: Tensor, candidates: Tensor, errors: Tensor, size: NDArray[np.int64], readers: NDArray[np.int64]
-) -> tuple[Array, Array]:
+def explained(kernel: Tensor, candidates: Tensor, errors: Tensor, size: NDArray[np.int64]) -> tuple[Array, Array]:
     """eta and d of `NaturalExpansion` for k layers, two arrays (k,).
 
-    With Q = H H^T / S over S samples, damped least squares on h leave rho (Q + rho I)^-1 g of the errors g, so the width
-    of the layer costs nothing.
+    With Q = H H^T / S over S samples, damped least squares on h leave rho (Q + rho I)^-1 g of the errors g, so the
+    width of the layer costs nothing.
 
     Args:
-        kernel: Q, (k, S, S).
+        kernel: Q, (k, S, S); overwritten.
         candidates: what the candidates answer, (k, S, candidates).
-        errors: (k, S, readers).
+        errors: g, (k, S, readers).
         size: values of h that are in use, (k,).
-        readers: values of g that are in use, (k,).
     """
     count = errors.shape[1]
-    fisher, _ = _root(torch.bmm(errors.transpose(1, 2), errors).div_(count), readers)
-    # Errors in units in which F is one.
-    errors = torch.linalg.solve_triangular(fisher, errors.transpose(1, 2), upper=False).transpose(1, 2)
-    root, damping = _root(kernel.clone(), size)
+    root, damping = _root(kernel, size)
     left = torch.cholesky_solve(errors, root).mul_(damping[:, None, None])
-    eta = torch.linalg.vecdot(errors, errors - left, dim=1).sum(dim=1)
     root, _ = _root(torch.bmm(candidates.transpose(1, 2), candidates).div_(count), np.full(len(size), CANDIDATES))
-    gain = torch.linalg.solve_triangular(root, torch.bmm(candidates.transpose(1, 2), left), upper=False)
-    return np.maximum(numbers(eta), 0.0) / count, numbers(gain.square_().sum(dim=(1, 2))) / count**2
+    new = torch.linalg.solve_triangular(root, torch.bmm(candidates.transpose(1, 2), left), upper=False)
+    energy, rest = (numbers(torch.linalg.vecdot(errors, each, dim=1).sum(dim=1)) for each in (errors, left))
+    gain = numbers(new.square_().sum(dim=(1, 2))) / count
+    return np.clip(ratio(energy - rest, energy), 0.0, 1.0), np.clip(ratio(gain, energy), 0.0, 1.0)
 
 
 def _root(moments: Tensor, size: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -145,23 +142,30 @@ class Saturation:
 
 
 def participation(kernel: Tensor) -> Array:
-    """(Tr C)^2 / Tr C^2 of covariances C, (k,), from the inner products of S samples, (k, S, S); 0 where C is 0.
+    """(Tr C)^2 / Tr C^2 of covariances C, (k,), from the inner products of S samples, (k, S, S).
 
-    The centred inner products have the eigenvalues of the covariance. Centring also takes the constant unit out.
+    The centred inner products have the eigenvalues of the covariance. What is no more than rounding counts as 0.
     """
     mean = kernel.mean(dim=2, keepdim=True)
     centred = (kernel - mean).sub_(mean.transpose(1, 2)).add_(mean.mean(dim=1, keepdim=True))
-    trace = numbers(centred.diagonal(dim1=1, dim2=2).sum(dim=1))
-    return ratio(np.square(trace), numbers(centred.square_().sum(dim=(1, 2))))
+    whole, trace = (numbers(each.diagonal(dim1=1, dim2=2).sum(dim=1)) for each in (kernel, centred))
+    squares = numbers(centred.square_().sum(dim=(1, 2)))
+    return ratio(np.where(trace > ROUNDING * whole, np.square(trace), 0.0), squares)
 
 
 class FisherDiagonal:
-    """Mean squared gradients of all weights since each row's current task has been trained on."""
+    """Diagonal of the Fisher matrix of the weights into every layer, since each row's current task has been trained on.
+
+    Of the weight from unit i to unit j it is E[h_i^2 g_j^2], for which E[h_i^2] E[g_j^2] stands: the diagonal of the
+    Kronecker-factored matrix (Martens and Grosse 2015, arXiv 1503.05671). What is kept are the means of h^2 and g^2
+    over all probe batches, in the order in which the network's units lie.
+    """
 
     def __init__(self) -> None:
         self._probes: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._layout: Layout | None = None
-        self._mean = torch.zeros(0)
+        self._read: list[Array] = []
+        self._errors: list[Array] = []
 
     def share(self, scene: Scene, rows: NDArray[np.bool_], new: NDArray[np.bool_]) -> Array:
         """Take the probe batch in; share of the weights into each layer that are taken, (N, L).
@@ -171,39 +175,48 @@ class FisherDiagonal:
             rows: rows that are measured, (N,).
             new: of these, the ones at a new task.
         """
-        evidence, network, count = scene.evidence, scene.evidence.network, scene.products.half
-        if len(self._probes) != len(rows):
-            self._probes = np.zeros(len(rows), dtype=np.int64)
+        products, network = scene.products, scene.evidence.network
+        self._follow(network.layout)
         counted = rows & scene.trained
         self._probes[new] = 0
         self._probes[counted] += 1
-        mean = network.layout.blocks(self._kept(network.layout, evidence.x))
-        step = torch.from_numpy(counted / np.maximum(self._probes, 1)).to(evidence.x.device, evidence.x.dtype)
-        shares = []
+        step = (counted / np.maximum(self._probes, 1))[:, None]  # 1 forgets what was there
+        shares = np.zeros(network.widths.shape)
         for layer in range(network.depth):
-            read, errors = evidence.below[layer][:, :count], evidence.errors[layer][:, :count]
-            now = torch.bmm(read.square().transpose(1, 2), errors.square().mul_(evidence.samples**2 / count))
-            # A step of 1 forgets what was there.
-            mean[layer].lerp_(torch.nan_to_num_(now, nan=0.0), step[:, None, None])
-            shares.append(_taken(network, layer, mean[layer]))
-        return np.where(scene.trained[:, None], np.stack(shares, axis=1), 0.0)
+            read, errors = products.mean_squares(layer)
+            self._read[layer] += step * (read - self._read[layer])
+            self._errors[layer] += step * (errors - self._errors[layer])
+            shares[:, layer] = _taken(products, layer, self._read[layer], self._errors[layer])
+        return np.where(scene.trained[:, None], shares, 0.0)
 
-    def _kept(self, layout: Layout, like: Tensor) -> Tensor:
-        """The means in the order in which the weights lie now; within a task units keep their places."""
+    def _follow(self, layout: Layout) -> None:
+        """Bring the means into the order in which units lie now; while a task lasts, they only move as blocks."""
+        if self._layout == layout:
+            return
+        read = [np.zeros((layout.rows, layout.fan_in(layer))) for layer in range(layout.depth)]
+        errors = [np.zeros((layout.rows, layout.active[layer])) for layer in range(layout.depth)]
         if self._layout is None or self._layout.rows != layout.rows:
-            self._mean = torch.zeros(layout.size, dtype=like.dtype, device=like.device)
-        elif self._layout != layout:
-            self._mean = self._layout.repack(self._mean, layout)
-        self._layout = layout
-        return self._mean
+            self._probes = np.zeros(layout.rows, dtype=np.int64)
+        else:
+            for layer in range(layout.depth):
+                _copy_first(self._errors[layer], errors[layer])
+                for old, now in zip(self._layout.spans(layer), layout.spans(layer), strict=True):
+                    _copy_first(self._read[layer][:, old.frozen], read[layer][:, now.frozen])
+                    _copy_first(self._read[layer][:, old.active], read[layer][:, now.active])
+        self._layout, self._read, self._errors = layout, read, errors
 
 
-def _taken(network: StackedMLP, layer: int, fisher: Tensor) -> Array:
-    """Share of the weights that train into a layer that are taken, (N,)."""
-    read = network.inputs + 1 if layer == 0 else network.widths[:, layer - 1] + 1
-    count = read * network.active_units[:, layer]
-    typical = numbers(torch.linalg.vector_norm(network.weights[layer], dim=(1, 2))) ** 2 / np.maximum(count, 1)
-    with np.errstate(divide="ignore"):
-        least = torch.from_numpy(2.0 * KAPPA / typical).to(fisher.device, fisher.dtype)
-    taken = (fisher > least[:, None, None]).flatten(1).cpu().numpy()
-    return np.count_nonzero(taken, axis=1) / np.maximum(count, 1)
+def _copy_first(old: Array, now: Array) -> None:
+    """Copy as many columns as both have."""
+    both = min(old.shape[1], now.shape[1])
+    now[:, :both] = old[:, :both]
+
+
+def _taken(products: Products, layer: int, read: Array, errors: Array) -> Array:
+    """Share of the weights that train into a layer that are taken, (N,), from mean squares at both their ends."""
+    count = np.maximum(products.reads(layer) * products.network.active_units[:, layer], 1)
+    typical = np.nan_to_num(0.5 * products.weight_norms[:, layer] ** 2 / count, posinf=0.0)
+    inner, outer = (torch.from_numpy(each).to(products.evidence.x) for each in (typical[:, None] * read, errors))
+    change = torch.bmm(inner[:, :, None], outer[:, None, :])
+    taken: Array = np.count_nonzero((change > KAPPA).flatten(1).cpu().numpy(), axis=1) / count
+    return taken
