@@ -20,6 +20,8 @@ from growenv.actions import ActionTable
 if TYPE_CHECKING:
     from agents.report import Row
 
+MOST = 20
+"""Policies in a picture; beyond that the worst are left out."""
 _LEARNED, _REFERENCE, _OTHER = "#c1440e", "#1f6f8b", "#6b6b6b"
 
 
@@ -40,11 +42,16 @@ def growth_per_decision(records: Sequence[EpisodeRecord], actions: ActionTable) 
 def draw_timeline(comparison: Comparison, lines: Sequence[Row], path: Path) -> None:
     """Draw a strip of every policy's mean growth by decision and layer, beside its return, as a PNG file.
 
+    Of many policies the first ones are drawn, learned ones and the best fixed schedule in any case.
+
     Args:
         comparison: what was played.
         lines: the policies in the order of the picture, from `agents.report.rows`.
         path: file to write.
     """
+    kept = [line for line in lines if line.policy in (*comparison.learned, BEST_FIXED)]
+    others = [line for line in lines if line not in kept][: max(0, MOST - len(kept))]
+    lines = [line for line in lines if line in kept or line in others]
     config = comparison.config
     actions = action_table(config)
     growth = [growth_per_decision(comparison.records[line.policy], actions) for line in lines]
