@@ -96,6 +96,34 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
 
     Only hardware with places, such as Mosaic, has the group hardware; meters that count have none.
 
+    The option `signals` adds the group signals: evidence for when and where to grow, from a probe batch of training
+    samples of the current task that every decision is charged with. Signals change nothing but the observation. With
+    ``signals="all"``, and l for each hidden layer:
+
+    | signal | entries | range |
+    | --- | --- | --- |
+    | loss | loss_slope, loss_curvature: from the means of early, middle and late minibatches | [-1, 1] |
+    | gap | train_accuracy: on the probe batch | [0, 1] |
+    | | accuracy_gap: that minus validation accuracy | [-1, 1] |
+    | | overfitting_risk: 1 / (1 + exp(4 - gap in points)) | [0, 1] |
+    | gradmax | sv_share_l: gradient across layer l, 4 largest squared singular values, share of all layers' | [0, 1] |
+    | | sv_strength_l: the same divided by the squared loss, as x / (1 + x) | [0, 1] |
+    | gradient | gradient_ratio_l, gradient_ratio_head: norm of gradient over norm of weights, as x / (1 + x) | [0, 1] |
+    | | grad_excess_l: largest gradient of a new neuron over half of all the old ones', as x / (1 + x) | [0, 1] |
+    | rank | rank_l: singular values of the activations above 0.01, per unit | [0, 1] |
+    | | rank_ratio_l: that over its value when the task began, at most 2, halved | [0, 1] |
+    | | weight_rank_l: the same of the incoming weights that train, per unit that trains | [0, 1] |
+    | dead | dead_l: share of the units that fire on no sample | [0, 1] |
+    | senn | senn_ratio_l: gain of natural gradients from new neurons over that from old ones, as x / (1 + x) | [0, 1] |
+    | | senn_gain_l: share of the squared errors that new neurons explain, as x / (1 + x) | [0, 1/2] |
+    | noracl | saturation_l: effective dimension over its value when the task began, at most 2, halved | [0, 1] |
+    | | plasticity_l: share of the weights that train that the task has taken | [0, 1] |
+    | firefly | ff_gain_l: share of the loss that the 4 best of 16 random neurons would take, as x / (1 + x) | [0, 1] |
+    | gain | gain_per_cost_l: squared singular values over the cost of a neuron, share of all layers' | [0, 1] |
+    | | shadow_price: the largest of these for a hundredth of the capacity, as x / (1 + x) | [0, 1] |
+
+    The classes in ``growenv/growth/signals`` define each one exactly.
+
     ## Reward
     Change of the mean validation accuracy over the stream's tasks (unseen tasks count 0), minus the price times the
     share of capacity newly used. Capacity is what the largest network uses (`max_hidden`, all heads). On Mosaic the

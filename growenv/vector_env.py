@@ -151,12 +151,12 @@ class GrowthVectorEnv(VectorEnv):
         terms = decision_reward(
             accuracy, episodes.mean_accuracy, used, episodes.used, episodes.price, lost, self.config.divergence_penalty
         )
-        terminated = episodes.ended.copy()
+        terminated, changed = episodes.ended.copy(), live
         if self.autoreset_mode == AutoresetMode.NEXT_STEP:
             self._begin(~live)
             terminated &= live
-            live = ~episodes.ended
-        self._look(live | terminated)
+            changed = np.ones_like(live)
+        self._look(changed)
         observations, infos = self._observe(), self._infos(terms)
         if self.autoreset_mode == AutoresetMode.SAME_STEP and terminated.any():
             observations, infos = self._restart(terminated, observations, infos)
@@ -183,7 +183,7 @@ class GrowthVectorEnv(VectorEnv):
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state; `restore` continues from it exactly, generators included."""
-        own = copy.deepcopy((self.episodes, self.source.generators, self._refused, self._begun))
+        own = copy.deepcopy((self.episodes, self.source.generators, self._refused, self._losses, self._begun))
         parts = {"admission": self.admission.state(), "signals": self.panel.state()}
         return {"learner": self.learner.snapshot(), **parts, "own": own}
 
@@ -193,7 +193,7 @@ class GrowthVectorEnv(VectorEnv):
         self.admission.load_state(snapshot["admission"])
         self.panel.load_state(snapshot["signals"])
         own = copy.deepcopy(snapshot["own"])
-        self.episodes, self.source.generators, self._refused, self._begun = own
+        self.episodes, self.source.generators, self._refused, self._losses, self._begun = own
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,9 @@ def test_a_probe_batch_has_as_many_samples_as_the_widest_layer_may_have_units_wi
 def test_a_row_shows_the_same_among_others_as_alone(name: str, options: dict[str, Any], finished: int) -> None:
     together = scene_of(begun(finished, **options))
     made_up = {name: getattr(together, name)[:1] for name in ("losses", "validation_accuracy", "unit_cost")}
-    several, one = (measured(name, each) for each in (together, scene_of(begun(finished, rows=1, **options), **made_up)))
+    several, one = (
+        measured(name, each) for each in (together, scene_of(begun(finished, rows=1, **options), **made_up))
+    )
     for feature, values in one.items():
         assert several[feature][0] == pytest.approx(values[0], abs=1e-9), feature
 
