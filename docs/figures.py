@@ -305,8 +305,8 @@ def signals_cost() -> str:
     every, probe = lines["all"], lines["probe"]
     return (
         f"All signals of {results['rows']} rows take {every['signals_ms']:.1f} ms of CPU time beside the "
-        f"{every['rest_ms']:.1f} ms of the rest of a decision: **{every['share']:.1%}**. The probe batch that nearly all "
-        f"share is {probe['share']:.1%} of that rest. One signal alone, with its probe batch: {each}."
+        f"{every['rest_ms']:.1f} ms of the rest of a decision: **{every['share']:.1%}**. The probe batch that nearly "
+        f"all share is {probe['share']:.1%} of that rest. One signal alone, with its probe batch: {each}."
     )
 
 
