@@ -161,9 +161,14 @@ def table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _shown(path: Path) -> str:
+    """A path as seen from the checkout, which may lie anywhere."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
 def write(path: Path, args: argparse.Namespace, results: Mapping[str, Any]) -> None:
     """Results as JSON with the command, its settings and the versions."""
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings = {name: _shown(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     whole = {"command": shlex.join(["python", *sys.argv]), "settings": settings, "versions": versions(), **results}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=1) + "\n")
