@@ -20,6 +20,10 @@ from growenv.wiring import absent_at_first
 
 SPLITS = ("train", "val", "test", "ood")
 WHERE = ("auto", "tile")
+COUNTS = (
+    *("tasks", "decisions", "minibatches", "batch_size"),
+    *("validation_samples", "test_samples", "signals_every"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class GrowthConfig:
             ``crossbar``, ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
         signals: evidence for when and where to grow that is observed besides, as names or `Signal` objects: ``all``,
             ``none``, or some of them, for example ``["rank", "loss"]``.
+        signals_every: decisions from one look at the signals to the next within a task; in between, what was seen last
+            is observed. With 2 they cost half.
         where: who chooses the tiles of new neurons on hardware with places: ``auto``, the meter's placement strategy,
             or ``tile``, the agent, whose actions then name a region.
         regions: with ``where="tile"``, rows and columns of regions into which the grid of tiles is cut; a grid that has
@@ -80,6 +86,7 @@ class GrowthConfig:
     growth: str | GrowthOperator = "random"
     meter: str | Meter = "mosaic"
     signals: str | tuple[str | Signal, ...] = ()
+    signals_every: int = 1
     where: str = "auto"
     regions: tuple[int, ...] = (4, 4)
     budget: tuple[float, float] = (0.15, 0.6)
@@ -94,7 +101,7 @@ class GrowthConfig:
             object.__setattr__(self, name, _integers(name, getattr(self, name)))
         for name in ("budget", "price"):
             object.__setattr__(self, name, _range(name, getattr(self, name)))
-        for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples"):
+        for name in COUNTS:
             value = getattr(self, name)
             _check(_is_integer(value) and value >= 1, name, value, "an integer >= 1")
             object.__setattr__(self, name, int(value))

@@ -97,8 +97,8 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     Only hardware with places, such as Mosaic, has the group hardware; meters that count have none.
 
     The option `signals` adds the group signals: evidence for when and where to grow, from a probe batch of training
-    samples of the current task that every decision is charged with. Signals change nothing but the observation. With
-    ``signals="all"``, and l for each hidden layer:
+    samples of the current task, taken when a task begins and after every decision, or every `signals_every` of them.
+    Signals change nothing but the observation. With ``signals="all"``, and l for each hidden layer:
 
     | signal | entries | range |
     | --- | --- | --- |

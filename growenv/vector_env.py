@@ -320,10 +320,11 @@ class GrowthVectorEnv(VectorEnv):
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _look(self, rows: NDArray[np.bool_]) -> None:
-        """Work out what fits now in all rows, and the signals of those that have changed."""
+        """Work out what fits now in all rows, and the signals of those that have changed, if it is their turn."""
         self.admission.refresh(self.episodes)
-        if self.panel:
-            self.panel.measure(self.scene(), rows)
+        due = rows & (self.episodes.task_decisions % self.config.signals_every == 0)
+        if self.panel and due.any():
+            self.panel.measure(self.scene(), due)
 
     def scene(self) -> Scene:
         """What signals may look at now; to be used before the next step."""

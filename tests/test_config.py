@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from growenv.config import SPLITS, GrowthConfig
+from growenv.config import COUNTS, SPLITS, GrowthConfig
 from growenv.env import GrowthEnv
 from growenv.growth import RandomGrowth
 from growenv.hardware import METERS, MosaicMeter
@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "growth": ({"growth": HugeGrowth()}, {"minibatches": 10}),
     "meter": ({"meter": "mosaic-demo"}, {}),
     "signals": ({"signals": ["loss"]}, {}),
+    "signals_every": ({"signals_every": 2}, {"signals": ["gradient"]}),
     "where": ({"where": "tile"}, {}),
     "regions": ({"regions": (2, 2)}, {"where": "tile"}),
     "budget": ({"budget": (0.5, 0.5)}, {}),
@@ -84,11 +85,7 @@ def test_every_option_has_an_effect(name: str) -> None:
 
 
 BAD: list[tuple[str, Any, str]] = [
-    *(
-        (name, value, "an integer >= 1")
-        for name in ("tasks", "decisions", "minibatches", "batch_size", "validation_samples", "test_samples")
-        for value in (0, -1, 2.5, "3", None, True)
-    ),
+    *((name, value, "an integer >= 1") for name in COUNTS for value in (0, -1, 2.5, "3", None, True)),
     *(("input_pool", value, "None, or an integer >= 1") for value in (0, -4, 2.5, "4", True, (4, 4))),
     *(("hidden", value, "hidden=") for value in ((), (0,), (4, -1), (4.0, 4), "ab", None)),
     *(("max_hidden", value, "max_hidden=") for value in ((), (64,), (64, 64, 64), (3, 64), (64, 2.5), None)),

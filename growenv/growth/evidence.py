@@ -65,9 +65,9 @@ class CrossEntropy:
 
     def accuracy(self, logits: Tensor) -> Tensor:
         """Share of right answers, (N,); a tie is none."""
-        probabilities = self._probabilities(logits)
-        as_likely = probabilities >= torch.gather(probabilities, 1, self.labels[:, None, :])
-        return (as_likely.sum(dim=1) == 1).to(logits.dtype).mean(dim=1)
+        probabilities, labels = self._probabilities(logits), self.labels[:, None, :]
+        others = probabilities.scatter(1, labels, -1.0).amax(dim=1)
+        return (torch.gather(probabilities, 1, labels)[:, 0] > others).to(logits.dtype).mean(dim=1)
 
 
 class SquaredError:

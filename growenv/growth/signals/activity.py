@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from growenv.growth.signals.base import SIGNALS, Array, Scene, TaskClock, per_layer, relative
 from growenv.growth.signals.products import Products
-from growenv.growth.signals.spectra import count_above, select
+from growenv.growth.signals.spectra import count_above, count_above_mostly, select
 from growenv.networks import StackedMLP
 
 LEAST = 0.01
@@ -56,40 +55,54 @@ class EffectiveRank:
         new = self._clock.entered(scene.task, rows)
         again = rows[:, None] & (network.widths > 0) & (new[:, None] | (network.active_units > 0))
         self._rank[new] = 0.0  # a layer may be absent
-        seen, trained = again.T, network.active_units.T > 0
-        rows_of = [np.flatnonzero(each) for each in (*seen, *trained)]
-        units = [each[row] for each, row in zip((*network.widths.T, *network.active_units.T), rows_of, strict=True)]
-        layers = range(network.depth)
-        grams = [activation_gram(scene.products, layer, rows_of[layer]) for layer in layers]
-        grams += [weight_gram(network, layer, rows_of[network.depth + layer]) for layer in layers]
-        counts = count_above(grams, units, LEAST**2)
-        shares = np.zeros((2 * network.depth, len(rows)))
-        for share, row, count, size in zip(shares, rows_of, counts, units, strict=True):
-            share[row] = count / size
-        self._rank = np.where(again, shares[: network.depth].T, self._rank)
+        found = activation_ranks(scene.products, again) / np.maximum(network.widths, 1)
+        self._rank = np.where(again, found, self._rank)
         self._first[new] = self._rank[new]
-        return np.concatenate((self._rank, relative(self._rank, self._first), shares[network.depth :].T), axis=1)
+        weights = weight_ranks(network) / np.maximum(network.active_units, 1)
+        return np.concatenate((self._rank, relative(self._rank, self._first), weights), axis=1)
 
 
-def activation_gram(products: Products, layer: int, row: NDArray[np.int64]) -> Tensor:
-    """H^T H / B of a layer of some rows, (k, S, S): its units in birth order, then zeros."""
-    network, answers = products.network, products.units(layer)
+def activation_ranks(products: Products, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Singular values of H / sqrt(B) above 0.01 in every hidden layer, (N, L), where they are wanted; 0 elsewhere."""
+    network, ranks = products.network, np.zeros(wanted.shape, dtype=np.int64)
+    layer, row = np.nonzero(wanted.T)
+    if not len(row):
+        return ranks
     units, frozen = network.widths[row, layer, None], network.frozen_units[row, layer, None]
-    place = np.arange(1, 1 + units.max(initial=0))[None, :]
+    place = np.arange(1, 1 + units.max())[None, :]
     there = place <= units
-    place = np.where(there, place + (network.layout.frozen[layer] - 1 - frozen) * (place > frozen), 0)
-    index = torch.from_numpy(place).to(answers.device)
-    chosen = torch.gather(select(answers, row), 2, index[:, None, :].expand(-1, answers.shape[1], -1))
+    gap = np.array(network.layout.frozen)[layer, None] - 1 - frozen  # allocated, but not the row's own
+    index = torch.from_numpy(np.where(there, place + gap * (place > frozen), 0)).to(network.device)[:, None, :]
+    parts = []
+    for number, places in enumerate(torch.split(index, np.bincount(layer, minlength=network.depth).tolist())):
+        answers = select(products.units(number), row[layer == number])
+        parts.append(torch.gather(answers, 2, places.expand(-1, answers.shape[1], -1)))
     # In single precision, rounding would hide singular values that are a thousandth of the largest one.
-    chosen = chosen.double().mul_(torch.from_numpy(there).to(answers.device)[:, None, :])
-    return torch.bmm(chosen.transpose(1, 2), chosen).div_(chosen.shape[1])
+    answers = torch.cat(parts).double().mul_(torch.from_numpy(there).to(network.device)[:, None, :])
+    gram = torch.bmm(answers.transpose(1, 2), answers)
+    ranks[row, layer] = count_above(gram, answers.shape[1] * LEAST**2)
+    return ranks
 
 
-def weight_gram(network: StackedMLP, layer: int, row: NDArray[np.int64]) -> Tensor:
-    """W^T W of the weights that train into a layer, biases aside, of some rows, (k, active, active)."""
-    weights = network.weights[layer][:, :-1] if layer == 0 else network.weights[layer][:, 1:]
-    chosen = select(weights, row).double()
-    return torch.bmm(chosen.transpose(1, 2), chosen)
+def weight_ranks(network: StackedMLP) -> NDArray[np.int64]:
+    """Singular values above 0.01 of the weights that train into every hidden layer, biases aside, (N, L)."""
+    active, ranks = network.active_units, np.zeros(network.active_units.shape, dtype=np.int64)
+    layer, row = np.nonzero(active.T)
+    if not len(row):
+        return ranks
+    gram = torch.zeros((len(row), active.max(), active.max()), dtype=torch.float64, device=network.device)
+    start = 0
+    for number, weights in enumerate(network.weights[:-1]):
+        own = row[layer == number]
+        chosen = select(weights[:, :-1] if number == 0 else weights[:, 1:], own)
+        size = min(chosen.shape[2], gram.shape[1])
+        gram[start : start + len(own), :size, :size] = torch.bmm(chosen.transpose(1, 2), chosen)[:, :size, :size]
+        start += len(own)
+    # Units that a row has not got count, and are taken away again.
+    missing = np.arange(gram.shape[1])[None, :] >= active[row, layer, None]
+    gram.diagonal(dim1=1, dim2=2).add_(torch.from_numpy(missing).to(gram))
+    ranks[row, layer] = count_above_mostly(gram, LEAST**2) - missing.sum(axis=1)
+    return ranks
 
 
 @SIGNALS.register("dead")
@@ -114,7 +127,7 @@ class DeadUnits:
         """See `Signal.measure`."""
         products, widths = scene.products, scene.evidence.network.widths
         # Activations are not negative, so those of a unit sum to zero only if all are. The constant unit always fires.
-        sums = [products.units(layer)[:, :, 1:].sum(dim=1).cpu().numpy() for layer in range(products.depth)]
-        alive = np.stack([np.count_nonzero(each > 0.0, axis=1) for each in sums], axis=1)
+        sums = [products.units(layer).sum(dim=1).cpu().numpy() for layer in range(products.depth)]
+        alive = np.stack([np.count_nonzero(each[:, 1:] > 0.0, axis=1) for each in sums], axis=1)
         dead: Array = (widths - alive) / np.maximum(widths, 1)
         return dead

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -22,59 +21,33 @@ training, the sum of the four largest squared singular values is then at most ab
 TINY = 1e-30
 
 
-def classes(size: Counts) -> Iterator[tuple[int, Counts]]:
-    """Rounded sizes that occur, and which matrices have them; those of size 0 are left out.
-
-    Sizes are rounded up to 16, 24, 32, 48, 64, ..., and matrices of one rounded size are worked on together, so that
-    not every row pays for the widest one.
-    """
-    lower, power, most = 0, 16, int(size.max(initial=0))
-    while lower < most:
-        for bound in (power, power * 3 // 2):
-            index = np.flatnonzero((size > lower) & (size <= bound))
-            if len(index):
-                yield bound, index
-            lower = bound
-        power *= 2
+def count_above(matrices: Tensor, threshold: float) -> Counts:
+    """How many eigenvalues of symmetric matrices, (k, n, n), exceed a threshold, (k,)."""
+    return _positive(_shifted(matrices, threshold))
 
 
-def count_above(matrices: Sequence[Tensor], sizes: Sequence[Counts], threshold: float) -> list[Counts]:
-    """How many eigenvalues of symmetric matrices exceed a threshold.
-
-    By Sylvester's law of inertia these are the positive pivots of A - threshold I, for which a factorisation is enough:
-    several times faster than the eigenvalues themselves.
-
-    Args:
-        matrices: stacks (k, n, n) of matrices that are zero but for the leading rows and columns.
-        sizes: for each stack how many leading ones its matrices have, (k,).
-        threshold: above 0, so that what is zero does not count.
-
-    Returns:
-        The counts for each stack, (k,).
-    """
-    counts = [np.zeros(len(size), dtype=np.int64) for size in sizes]
-    stack = np.repeat(np.arange(len(sizes)), [len(size) for size in sizes])
-    inside = np.concatenate([np.arange(len(size)) for size in sizes])
-    for common, index in classes(np.concatenate(sizes)):
-        parts = [inside[index[stack[index] == number]] for number in range(len(sizes))]
-        blocks = [_leading(each, part, common) for each, part in zip(matrices, parts, strict=True)]
-        found = np.split(_positive(torch.cat(blocks), threshold), np.cumsum([len(part) for part in parts])[:-1])
-        for count, part, number in zip(counts, parts, found, strict=True):
-            count[part] = number
+def count_above_mostly(matrices: Tensor, threshold: float) -> Counts:
+    """The same, faster where all eigenvalues exceed the threshold in most matrices."""
+    shifted = _shifted(matrices, threshold)
+    counts = np.full(len(matrices), matrices.shape[1])
+    failed = np.flatnonzero(torch.linalg.cholesky_ex(shifted)[1].cpu().numpy())
+    if len(failed):
+        counts[failed] = _positive(select(shifted, failed))
     return counts
 
 
-def _leading(matrices: Tensor, index: Counts, size: int) -> Tensor:
-    """Leading blocks of some matrices in double precision, filled up with zeros, (k, size, size)."""
-    blocks = torch.zeros((len(index), size, size), dtype=torch.float64, device=matrices.device)
-    there = min(size, matrices.shape[1])
-    blocks[:, :there, :there] = select(matrices, index)[:, :there, :there]
-    return blocks
+def _shifted(matrices: Tensor, threshold: float) -> Tensor:
+    shifted = matrices.clone()
+    shifted.diagonal(dim1=1, dim2=2).sub_(threshold)
+    return shifted
 
 
-def _positive(matrices: Tensor, threshold: float) -> Counts:
-    """Eigenvalues above the threshold, (k,); overwrites the matrices."""
-    matrices.diagonal(dim1=1, dim2=2).sub_(threshold)
+def _positive(matrices: Tensor) -> Counts:
+    """How many eigenvalues are positive.
+
+    By Sylvester's law of inertia as many as pivots of a factorisation are, which is several times faster than the
+    eigenvalues themselves.
+    """
     factors, pivots, _ = torch.linalg.ldl_factor_ex(matrices)
     # A pivot of two rows (marked by negative numbers) has an eigenvalue of each sign (Bunch and Kaufman 1977).
     single = pivots.cpu().numpy() > 0

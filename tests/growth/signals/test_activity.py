@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from growenv.growth.signals import SIGNALS, Scene
-from growenv.growth.signals.activity import activation_gram, weight_gram
+from growenv.growth.signals.activity import activation_ranks, weight_ranks
 from growenv.learner import Learner
 from tests.growth.hand_built import THEIR_TARGETS, TWO_SAMPLES
 from tests.growth.signals.scenes import SCENES, advance, begun, everyone, measured, scene, scene_of, slowly
@@ -65,19 +65,15 @@ def test_single_precision_counts_as_double_does() -> None:
             np.testing.assert_allclose(values, two[feature], atol=0.06, err_msg=feature)
 
 
-def test_units_lie_together_in_the_order_of_birth() -> None:
-    ours = begun(1)
-    products = scene_of(ours).products
-    for layer in range(2):
-        gram = activation_gram(products, layer, np.array([2, 0]))
-        for place, row in enumerate((2, 0)):
-            born = ours.network.birth_index(layer)[row]
-            units = products.evidence.below[layer + 1][row][:, torch.from_numpy(np.flatnonzero(born > 0))].double()
-            count = units.shape[1]
-            torch.testing.assert_close(gram[place, :count, :count], units.T @ units / len(units))
-            assert not gram[place, count:].any()
-            assert not gram[place, :, count:].any()
-    assert weight_gram(ours.network, 0, np.array([1])).shape[0] == 1
+def test_only_ranks_that_are_wanted_are_worked_out() -> None:
+    given, wanted = scene("second task"), np.array([[True, False], [False, False], [True, True]])
+    every = activation_ranks(given.products, np.ones((3, 2), dtype=bool))
+    assert (every > 0).all()
+    np.testing.assert_array_equal(activation_ranks(given.products, wanted), every * wanted)
+    assert not activation_ranks(given.products, np.zeros((3, 2), dtype=bool)).any()
+    active = given.evidence.network.active_units
+    assert (weight_ranks(given.evidence.network) <= active).all()
+    assert (weight_ranks(given.evidence.network)[active > 0] > 0).all()
 
 
 def test_ranks_relative_to_the_start_of_the_task() -> None:
