@@ -23,6 +23,7 @@ from growenv.growth import (
     apply_proposal,
     checked_proposal,
 )
+from growenv.growth.evidence import LEAST_PROBABILITY
 from growenv.networks import OPTIMIZERS, StackedMLP
 from growenv.networks.inheritance import forget_head_rates
 from growenv.networks.layout import round_up
@@ -34,7 +35,6 @@ from growenv.wiring import layers_read
 
 ABSENT = -1e9
 """Added to the logits of classes that a task does not have: their probability is then exactly zero."""
-LEAST_PROBABILITY = 1e-12
 PROBE_SAMPLES = 128
 """Samples of a probe batch (released code of GradMax, Evci et al. 2022)."""
 _PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples

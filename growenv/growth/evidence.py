@@ -6,15 +6,14 @@ import functools
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.networks import StackedMLP
 from growenv.networks.layout import with_wires
 
 LEAST_PROBABILITY = 1e-12
+"""Of a right class, so that a cross-entropy stays finite."""
 _relu_backward = torch.ops.aten.threshold_backward
 
 
@@ -198,9 +197,3 @@ class Evidence:
             units = torch.bmm(read, network.into(upper).to(self.x.dtype)).clamp(min=0.0)
             read = self._passed_on(upper, units, read)
         return self.loss.value(torch.bmm(read, self._weights(network.depth)))
-
-
-def live(network: StackedMLP, layer: int) -> NDArray[np.bool_]:
-    """Which positions that the layer above reads are units of the row, the constant one included, (N, fan_in)."""
-    present: NDArray[np.bool_] = network.read_index(layer + 1) >= 0
-    return present

@@ -52,7 +52,7 @@ class Splitting:
         """Weights of the new units; see `GrowthOperator.propose`."""
         layer, frozen = batch.layer, network.layout.frozen[batch.layer]
         read = batch.evidence.below[layer]
-        curved = curvature(*signals(network, batch.evidence, layer), self.beta)
+        curved = curvature(*slopes(network, batch.evidence, layer), self.beta)
         values, vectors = least_eigenpairs(network, batch, read, curved)
         older = torch.from_numpy(older_units(network, batch)[:, frozen:]).to(network.device)
         order, chosen = most_negative(torch.where(older, values, 0.0), batch)
@@ -62,7 +62,7 @@ class Splitting:
         return split(network, batch, parents, halves, moved)
 
 
-def signals(network: StackedMLP, evidence: Evidence, layer: int) -> tuple[Tensor, Tensor]:
+def slopes(network: StackedMLP, evidence: Evidence, layer: int) -> tuple[Tensor, Tensor]:
     """Pre-activations of a layer's active units, and the loss's derivatives by their outputs, each (N, B, active)."""
     before = torch.bmm(evidence.below[layer], network.weights[layer])
     return before, evidence.by_answer(layer)

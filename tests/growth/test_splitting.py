@@ -13,7 +13,7 @@ from torch import Tensor
 
 from growenv.growth import Evidence, GrowthBatch, RandomGrowth, Splitting, SquaredError
 from growenv.growth import splitting as module
-from growenv.growth.splitting import curvature, lanczos, least_eigenpairs, signals
+from growenv.growth.splitting import curvature, lanczos, least_eigenpairs, slopes
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
 from tests.growth.test_net2wider import grown
@@ -133,7 +133,7 @@ def test_values_equal_those_of_a_slow_reference(finished: int, layer: int) -> No
     network, evidence = ours.network, ours.evidence()
     batch = ours.reserve(layer, np.array([3, 2, 6]))
     values, _ = least_eigenpairs(
-        network, batch, evidence.below[layer], curvature(*signals(network, evidence, layer), 3.0)
+        network, batch, evidence.below[layer], curvature(*slopes(network, evidence, layer), 3.0)
     )
     checked = 0
     for row in range(3):
@@ -197,7 +197,7 @@ def test_a_unit_at_a_saddle_is_split_the_right_way() -> None:
     position = network.layout.frozen[0]
     assert (proposal.fan_out[0, 0, 0], proposal.outgoing[0, position, 0]) == (0.5, 0.5)
     values, _ = least_eigenpairs(
-        network, batch, batch.evidence.below[0], curvature(*signals(network, batch.evidence, 0), 3.0)
+        network, batch, batch.evidence.below[0], curvature(*slopes(network, batch.evidence, 0), 3.0)
     )
     assert float(values[0, 0]) == pytest.approx(-3 / 4 * 4.5)
 
@@ -242,7 +242,7 @@ def test_units_with_the_most_negative_eigenvalues_are_split_first_and_no_others(
     ours = at_work(1)
     batch = ours.reserve(1, np.array([2, 2, 30]))
     evidence, network = batch.evidence, ours.network
-    values, _ = least_eigenpairs(network, batch, evidence.below[1], curvature(*signals(network, evidence, 1), 3.0))
+    values, _ = least_eigenpairs(network, batch, evidence.below[1], curvature(*slopes(network, evidence, 1), 3.0))
     proposal = Splitting().propose(network, batch)
     assert proposal.parents is not None and proposal.fan_out is not None
     random = RandomGrowth().propose(network, batch).fan_in
