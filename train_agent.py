@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,22 +19,27 @@ import growenv
 from agents import checkpoints, gates, schedules  # noqa: F401  (the last two register policies)
 from agents.algorithms import algorithm, build
 from agents.arguments import fail, keyword_values, option, parse
-from agents.comparison import BEST_FIXED, Comparison
+from agents.baselines import kind_of
+from agents.comparison import BEST_FIXED, Comparison, Player
 from agents.environments import episode_length, find_environment, is_growth, make_training_env
 from agents.evaluation import evaluation_contexts, play_together
+from agents.hidden_features import hide
 from agents.hyperparameters import hyperparameters
 from agents.learned import describe, load_policy
+from agents.parallel import processes
 from agents.policy import PolicyFactory, PolicySpec
 from agents.report import table
 from agents.run_folder import CHECKPOINT, COMPARISON, RunFolder
-from agents.saving import write_atomically
+from agents.saving import MANIFEST, TENSORS, write_atomically
 from agents.search import best_fixed_schedule
+from agents.several_seeds import STOPPED, parse_seeds, train_seeds
+from agents.tracking import Tracker, track, tracker_module
 from agents.training import Recorder, monitored, train
+from agents.tuned import changed, read_tuned
 from agents.validation import Evaluator, SeededEpisodes, ValContexts
 
 STEPS = 180_000
 VAL_EPISODES = 64
-STOPPED = 130  # exit code of a process that Ctrl-C ended
 
 
 @dataclass
@@ -45,34 +52,116 @@ class Args:
     n_envs: int = option(64, "rows: environments that are played in lock-step")
     seed: int = option(0, "seed of the agent and of its environments")
     env_kwargs: list[str] = option([], "environment options as name:value, for example tasks:3")
+    seeds: str = option("", "seeds 0..9 or 0,3,5, each in its own run; given again, what is finished is left out")
+    jobs: int = option(1, "with --seeds: processes at a time")
     log_folder: str = option("runs", "run folders are made in here")
     resume: str = option("", "run folder to go on with; algorithm, environment and seed are the run's")
-    compare: bool = option(True, "end with a comparison with fixed schedules on val contexts")
+    compare: bool = option(True, "end with a comparison with fixed schedules on val contexts; not with several seeds")
+    hide: list[str] = option([], "what the agent must not see, shown as 0: price, budget, or names of features")
+    tuned: str = option("", "best.json of agents.tune_agent: its hyper-parameters instead of the built-in ones")
+    track: str = option("", "experiment tracker: wandb or mlflow")
     device: str = option("cpu", "where the growing networks live; for other environments, the agent's network")
 
 
 def main(args: Args, words: Sequence[str]) -> int:
-    """Train, then compare; returns the exit code."""
-    run, setting, state = resumed_run(args, words) if args.resume else new_run(args, words)
+    """Train one seed or several; returns the exit code."""
+    check_flags(args, words)
+    if args.track:
+        tracker_module(args.track)
+    if args.seeds:
+        return train_several(args, words)
+    if args.resume:
+        with RunFolder.existing(args.resume).held() as run:
+            setting, state = resumed_setting(args, run, words)
+            return train_one(args, run, setting, state)
+    setting = new_setting(args)
+    run = RunFolder.claim(args.log_folder, args.algo, setting["env"])
+    run.note(setting, words)
+    with run.held():
+        return train_one(args, run, setting, None)
+
+
+def check_flags(args: Args, words: Sequence[str]) -> None:
+    """Refuse flags that contradict each other or would have no effect."""
+    if args.seeds and args.resume:
+        raise ValueError("--seeds with --resume: a study goes on by the command that began it; leave --resume out")
+    if args.seeds and _given("--seed", words):
+        raise ValueError(f"--seeds {args.seeds} with --seed {args.seed}: give one of the two")
+    if not args.seeds and _given("--jobs", words):
+        raise ValueError(f"--jobs {args.jobs}: it needs --seeds, for example --seeds 0..9")
+    if args.jobs < 1:
+        raise ValueError(f"--jobs {args.jobs}: at least one process is needed")
+    if args.resume and args.tuned:
+        raise ValueError("--tuned with --resume: a run keeps its hyper-parameters; leave --tuned out")
+
+
+def _given(flag: str, words: Sequence[str]) -> bool:
+    return any(word == flag or word.startswith(flag + "=") for word in words)
+
+
+def train_several(args: Args, words: Sequence[str]) -> int:
+    """Train several seeds, each by a process of this script; returns the exit code."""
+    seeds = parse_seeds(args.seeds)
+    setting = new_setting(dataclasses.replace(args, seed=seeds[0]))
+    compared = args.compare and (len(seeds) == 1 or _given("--compare", words))
+
+    def child(seed: int, run: RunFolder | None) -> list[str]:
+        own = dataclasses.replace(args, seed=seed, seeds="", jobs=1, compare=compared)
+        if run is not None:
+            own = Args(resume=str(run.path), compare=compared, track=args.track)
+        return [sys.executable, os.path.abspath(__file__), *words_of(own)]
+
+    return train_seeds(seeds, setting, args.log_folder, child, jobs=args.jobs, say=say)
+
+
+def words_of(args: Args) -> list[str]:
+    """The command line that `args` stands for."""
+    standard, words = dataclasses.asdict(Args()), []
+    for name, value in dataclasses.asdict(args).items():
+        flag = "--" + name.replace("_", "-")
+        if value == standard[name]:
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            words += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return words
+
+
+def train_one(args: Args, run: RunFolder, setting: dict[str, Any], state: dict[str, Any] | None) -> int:
+    """Train a run to its end and compare; returns the exit code."""
     print(f"run folder: {run.path}" + (f", from {state['counters']['num_timesteps']:,} steps on" if state else ""))
     env = monitored(make_env(setting), run, state)
     model = make_model(setting, env)
-    manifest = describe(setting["algo"], setting["architecture"], env, **environment_record(setting))
-    recorder = Recorder(run, manifest, make_evaluator(setting), setting["n"], say=say, state=state)
+    manifest = describe(setting["algo"], setting["architecture"], env, **environment_record(setting, env))
+    tracker = track(args.track, run.path.name, setting, run.path, say) if args.track else None
+    recorder = Recorder(run, manifest, make_evaluator(setting), setting["n"], say=say, state=state, tracker=tracker)
     try:
         train(model, recorder, state)
     except KeyboardInterrupt:
-        return stop(run, recorder)
+        code = stop(run, recorder)
+        _end(tracker, run, complete=False)
+        return code
     finally:
         env.close()
+    recorder.finish()
+    _end(tracker, run, complete=True)
     print(f"trained for {model.num_timesteps:,} steps; best return on val: {recorder.best:.3f}", flush=True)
     if args.compare and is_growth(setting["env"]):
-        compare(run, setting["n"] // episode_length(env))
+        with processes(cores()):
+            compare(run, model.num_timesteps)
     return 0
 
 
-def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any], None]:
-    """A new run's folder and setting; nothing is left behind when a flag is wrong."""
+def _end(tracker: Tracker | None, run: RunFolder, *, complete: bool) -> None:
+    """Hand the policy's files to the tracker."""
+    if tracker is not None:
+        files = [run.file(name) for name in (MANIFEST, TENSORS)]
+        tracker.finish([file for file in files if file.exists()], complete=complete)
+
+
+def new_setting(args: Args) -> dict[str, Any]:
+    """The setting of a new run; nothing is written, so nothing is left behind when a flag is wrong."""
     algorithm(args.algo)
     env_id, kwargs = find_environment(args.env), keyword_values(args.env_kwargs)
     if args.n < 0 or args.n_envs < 1 or not 0 <= args.seed < 2**31:
@@ -80,8 +169,11 @@ def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any]
             f"-n {args.n} --n-envs {args.n_envs} --seed {args.seed}: expected n >= 0, n-envs >= 1, seed >= 0"
         )
     check_device(args.device)
-    trial = make_training_env(env_id, args.n_envs, kwargs)
+    hidden = sorted(set(args.hide))
+    trial = hide(make_training_env(env_id, args.n_envs, kwargs), hidden)
     options, architecture = hyperparameters(args.algo, args.n_envs, episode_length(trial))
+    if args.tuned:
+        options, architecture = changed(options, architecture, *read_tuned(args.tuned, args.algo), args.n_envs)
     build(args.algo, trial, args.seed, options=options, architecture=architecture)  # it may not fit the environment
     trial.close()
     setting = {
@@ -95,22 +187,20 @@ def new_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any]
         "device": args.device,
         "hyperparameters": options,
         "architecture": architecture,
+        "hide": hidden,
     }
     if is_growth(env_id):
         published_config(setting).to_json()
-    run = RunFolder.claim(args.log_folder, args.algo, env_id)
-    run.note(setting, words)
-    return run, setting, None
+    return setting
 
 
-def resumed_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, Any], dict[str, Any]]:
-    """The folder, setting and checkpoint of the run to go on with; only the number of steps may be another."""
-    run = RunFolder.existing(args.resume)
+def resumed_setting(args: Args, run: RunFolder, words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The setting and checkpoint of the run to go on with; only the number of steps may be another."""
     setting = run.config()
     kept = {**setting, "env": setting["env_flag"]}
-    given = {**dataclasses.asdict(args), "env_kwargs": keyword_values(args.env_kwargs)}
+    given = {**dataclasses.asdict(args), "env_kwargs": keyword_values(args.env_kwargs), "hide": sorted(set(args.hide))}
     standard = {**dataclasses.asdict(Args()), "env_kwargs": {}}
-    for name in ("algo", "env", "env_kwargs", "n_envs", "seed", "device"):
+    for name in ("algo", "env", "env_kwargs", "n_envs", "seed", "device", "hide"):
         if given[name] not in (standard[name], kept[name]):
             raise ValueError(
                 f"{run.path} was made with {name} {kept[name]!r}, not {given[name]!r}; leave that flag out"
@@ -119,7 +209,7 @@ def resumed_run(args: Args, words: Sequence[str]) -> tuple[RunFolder, dict[str, 
     state = checkpoints.read(run.file(CHECKPOINT))
     setting["n"] = args.n or setting["n"]
     run.note(setting, words)
-    return run, setting, state
+    return setting, state
 
 
 def check_device(device: str) -> None:
@@ -132,7 +222,8 @@ def check_device(device: str) -> None:
 
 def make_env(setting: dict[str, Any]) -> Any:
     """The training environment."""
-    return make_training_env(setting["env"], setting["n_envs"], setting["env_kwargs"], setting["device"])
+    env = make_training_env(setting["env"], setting["n_envs"], setting["env_kwargs"], setting["device"])
+    return hide(env, setting["hide"])
 
 
 def make_model(setting: dict[str, Any], env: Any) -> BaseAlgorithm:
@@ -161,9 +252,11 @@ def published_config(setting: dict[str, Any]) -> Any:
     return growenv.GrowthConfig.from_options(**{**registered, **setting["env_kwargs"]})
 
 
-def environment_record(setting: dict[str, Any]) -> dict[str, Any]:
+def environment_record(setting: dict[str, Any], env: Any) -> dict[str, Any]:
     """What the manifest says of the environment."""
-    record = {"environment": {"id": setting["env"], "kwargs": setting["env_kwargs"]}}
+    record: dict[str, Any] = {"environment": {"id": setting["env"], "kwargs": setting["env_kwargs"]}}
+    if setting["hide"]:
+        record["hidden"] = list(env.hidden_names)
     return {**record, "config": published_config(setting).to_json()} if is_growth(setting["env"]) else record
 
 
@@ -177,23 +270,34 @@ def stop(run: RunFolder, recorder: Recorder) -> int:
     return STOPPED
 
 
-def compare(run: RunFolder, trained_episodes: int) -> None:
+def compare(run: RunFolder, steps: int) -> None:
     """Print how the best policy compares with fixed schedules on val contexts that chose neither of them."""
     policy = load_policy(run.path)
     config = growenv.GrowthConfig.from_json(policy.manifest["config"])
-    small = trained_episodes < 1000  # a trial run should not end in a long comparison
+    small = steps < 1000 * config.tasks * config.decisions  # a trial run should not end in a long comparison
     count, episodes = (16, 500) if small else (VAL_EPISODES, 1000)
     contexts = evaluation_contexts(config, "val", VAL_EPISODES + 2 * count)[VAL_EPISODES:]
     say(f"comparing with fixed schedules: searching with {episodes} episodes, then {count} fresh val contexts ...")
     search = best_fixed_schedule(config, contexts[:count], episodes=episodes)
     specs = [dataclasses.replace(search.best, label=BEST_FIXED), *map(PolicySpec, ("never", "static-large", "random"))]
-    players: dict[str, PolicyFactory] = {policy.name: policy.bind, **{spec.name: spec for spec in specs}}
-    played = play_together([(factory, contexts[count:]) for factory in players.values()], config)
-    records = dict(zip(players, played, strict=True))
-    comparison = Comparison(config, "val", records, (policy.name,), {BEST_FIXED: search})
+    factories: list[PolicyFactory] = [policy.bind, *specs]
+    played = play_together([(factory, contexts[count:]) for factory in factories], config)
+    learned, *others = map(tuple, played)
+    players = [Player(policy.name, "learned", (learned,), steps=steps)]
+    for spec, records in zip(specs, others, strict=True):
+        tuning = search.steps if spec.name == BEST_FIXED else 0
+        players.append(Player(spec.name, kind_of(spec), (records,), steps=tuning))
+    comparison = Comparison(config, "val", 1, tuple(players), {BEST_FIXED: search})
     text = table(comparison)
     write_atomically(run.file(COMPARISON), (text + "\n").encode())
     print(f"\n{text}\n\nfor the test split: python evaluate.py {shlex.quote(str(run.path))}", flush=True)
+
+
+def cores() -> int:
+    """Processes for the comparison: one for each core, or this one alone where PyTorch has several threads."""
+    if torch.get_num_threads() > 1 or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return len(os.sched_getaffinity(0))
 
 
 def say(line: str) -> None:
@@ -219,6 +323,7 @@ def prepare_process() -> None:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM saves as Ctrl-C does
 
 
 if __name__ == "__main__":

@@ -1,202 +1,146 @@
-"""Plays learned policies and baselines on the same contexts and inner seeds; baselines are tuned on other contexts."""
+"""What was played: players, their episodes on the same contexts, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import schedules  # noqa: F401  (registers the policies)
-from agents.evaluation import (
-    ROWS,
-    EpisodeRecord,
-    MakeEnv,
-    action_table,
-    evaluation_contexts,
-    make_vector_env,
-    play,
-    play_together,
-)
-from agents.families import gate_family
-from agents.gates import GATES
-from agents.policy import POLICIES, PolicyFactory, PolicySpec, without_regions
-from agents.search import EPISODES, SearchResult, best_fixed_schedule, tune
-from growenv.actions import ActionTable
+from agents.evaluation import EpisodeRecord
+from agents.policy import PolicyFactory
+from agents.search import SearchResult
 from growenv.config import GrowthConfig
-from growenv.registry import unknown_name
 
 BEST_FIXED = "best-fixed"
-ALL_GATES = "gates"
-"""Stands for every gate, untuned and tuned."""
-TUNED = "-tuned"
-"""Added to a gate's name, it names the best of `gate_family`."""
-MATCHED = "rate-matched-random"
-DEFAULT_POLICIES = (
-    "never",
-    "static-large",
-    "random",
-    MATCHED,
-    "periodic",
-    "doubling",
-    BEST_FIXED,
-    "plateau",
-    "plateau-tuned",
-    "loss-gate",
-    "loss-gate-tuned",
-)
+ORACLE = "oracle"
 
-FEWEST_TUNING = 200  # episodes
+KINDS = ("learned", "ablation", "control", "schedule", "gate", "search", "oracle")
+"""What players are: policies that learned; the same without some observations; what takes their reactions away;
+schedules; triggers of the literature; what tries actions out before it acts; what knows the future."""
 
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Player:
+    """One line of the table: who played, and every episode.
+
+    Attributes:
+        name: name in tables.
+        kind: one of `KINDS`.
+        runs: episodes for each training seed, at least one; baselines have one. Contexts outermost, inner seeds
+            innermost, the same for all players of a comparison.
+        steps: environment steps spent on training one run or on tuning, before the first of these episodes.
+        steps_per_episode: environment steps simulated for each episode beyond the episode's own.
+        note: a sentence about it.
+    """
+
+    name: str
+    kind: str
+    runs: tuple[tuple[EpisodeRecord, ...], ...]
+    steps: int = 0
+    steps_per_episode: float = 0.0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"player {self.name!r} has kind {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if not self.runs or len({len(run) for run in self.runs}) != 1 or not self.runs[0]:
+            raise ValueError(f"player {self.name!r} needs equally many episodes for each of at least one training seed")
+
+    @property
+    def records(self) -> tuple[EpisodeRecord, ...]:
+        """The episodes of the first training seed."""
+        return self.runs[0]
+
+    @property
+    def inner_seeds(self) -> int:
+        """Episodes in each context."""
+        return sum(record.index == self.records[0].index for record in self.records)
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """A figure of every episode, shape (training seeds, contexts, inner seeds).
+
+        Args:
+            name: a number of `EpisodeRecord`, or a figure of its hardware.
+        """
+        flat = [[_figure(record, name) for record in run] for run in self.runs]
+        return np.array(flat, dtype=np.float64).reshape(len(self.runs), -1, self.inner_seeds)
+
+    def mean(self, name: str) -> float:
+        """Mean of a figure over all episodes."""
+        return float(self.values(name).mean())
+
+
+def _figure(record: EpisodeRecord, name: str) -> float:
+    return float(record.hardware[name] if name in record.hardware else getattr(record, name))
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Episodes of several policies on the same contexts.
+    """Episodes of several players on the same contexts.
 
     Attributes:
         config: the environment.
         split: split of the contexts.
-        records: episodes of each policy, in the order of the contexts.
-        learned: names of the learned policies among them.
-        searches: what was tuned, and for how many episodes.
+        inner_seeds: episodes in each context.
+        players: who played; one of them is called `BEST_FIXED`.
+        searches: what was tuned, by the name of the player, and at what cost.
     """
 
     config: GrowthConfig
     split: str
-    records: Mapping[str, Sequence[EpisodeRecord]]
-    learned: tuple[str, ...]
-    searches: Mapping[str, SearchResult]
+    inner_seeds: int
+    players: tuple[Player, ...]
+    searches: Mapping[str, SearchResult] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [player.name for player in self.players]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"every player needs its own name; given twice: {', '.join(twice)}")
+        played = {tuple((r.index, r.inner_seed) for r in run) for player in self.players for run in player.runs}
+        if len(played) != 1:
+            raise ValueError("the players of a comparison must have played the same contexts and inner seeds")
+
+    def player(self, name: str) -> Player:
+        """The player of this name.
+
+        Raises:
+            KeyError: nobody has this name.
+        """
+        return {player.name: player for player in self.players}[name]
+
+    def of_kind(self, *kinds: str) -> tuple[Player, ...]:
+        """The players of some kinds, in their order."""
+        return tuple(player for player in self.players if player.kind in kinds)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all players."""
+        return tuple(player.name for player in self.players)
+
+    @property
+    def contexts(self) -> int:
+        """How many contexts were played."""
+        return len(self.players[0].records) // self.inner_seeds
 
 
-def known_policies() -> tuple[str, ...]:
-    """Names that `compare` accepts."""
-    needs_options = {"open-loop", "per-task"}
-    tuned = {gate + TUNED for gate in GATES}
-    return tuple(sorted((set(POLICIES.names()) - needs_options) | {ALL_GATES, BEST_FIXED, *tuned}))
+@dataclass(frozen=True)
+class Trained:
+    """Learned policies that differ in their training seed only.
 
-
-def expand(policies: Sequence[str | PolicySpec]) -> list[str | PolicySpec]:
-    """The policies with ``gates`` replaced by every gate, untuned and tuned, that is not named besides."""
-    expanded: list[str | PolicySpec] = []
-    for policy in policies:
-        if policy == ALL_GATES:
-            expanded += [name for gate in GATES for name in (gate, gate + TUNED) if name not in policies]
-        else:
-            expanded.append(policy)
-    return expanded
-
-
-def compare(
-    config: GrowthConfig,
-    learned: Mapping[str, PolicyFactory],
-    *,
-    split: str = "test",
-    contexts: int = 128,
-    inner_seeds: int = 1,
-    policies: Sequence[str | PolicySpec] = DEFAULT_POLICIES,
-    episodes: int = EPISODES,
-    rows: int = ROWS,
-    report: Report | None = None,
-    make_env: MakeEnv = make_vector_env,
-) -> Comparison:
-    """Play all policies on the first contexts of a split.
-
-    The best fixed schedule is always among them, because the others are compared with it. The rate-matched random
-    policy takes its rates from the first learned policy, and is left out if there is none.
-
-    Args:
-        config: the environment.
-        learned: learned policies by name, each a factory such as `LearnedPolicy.bind`.
-        split: split of the contexts; the baselines are tuned on train and val whatever it is.
-        contexts: contexts to play.
-        inner_seeds: inner seeds of each context.
-        policies: names of baselines (see `known_policies`) or specs; ``gates`` stands for all gates, untuned and tuned.
-        episodes: most episodes of the search for the best fixed schedule; each gate's tuning has a tenth of it, at
-            least 200.
-        rows: most rows of the stack.
-        report: called with the name of the present stage, the episodes done and the episodes in all.
-        make_env: as in `agents.evaluation.play`.
-
-    Raises:
-        UnknownNameError: no such policy.
-        ValueError: two policies of one name.
+    Attributes:
+        name: name in tables.
+        factories: one for each training seed, such as `LearnedPolicy.bind`.
+        steps: environment steps of the training of one.
+        kind: ``learned``, or ``ablation`` for policies that were trained with less.
+        note: a sentence about it.
     """
-    check_names(policies, learned)
-    wanted = expand([*policies] if BEST_FIXED in policies else [*policies, BEST_FIXED])
-    drawn = evaluation_contexts(config, split, contexts, inner_seeds)
-    records: dict[str, Sequence[EpisodeRecord]] = {}
-    for name, factory in learned.items():
-        played = play(factory, config, drawn, rows, _stage(report, name), make_env)
-        records[name] = [replace(record, policy=name) for record in played]
-    options: dict[str, Any] = {"rows": rows, "make_env": make_env}
-    specs, searches = _baselines(config, wanted, next(iter(records.values()), None), episodes, report, options)
-    played_together = play_together(
-        [(spec, drawn) for spec in specs], config, rows, _stage(report, "baselines"), make_env
-    )
-    records |= {spec.name: played for spec, played in zip(specs, played_together, strict=True)}
-    return Comparison(config, split, records, tuple(learned), searches)
 
-
-def check_names(policies: Sequence[str | PolicySpec], learned: Mapping[str, PolicyFactory]) -> None:
-    """Refuse unknown and repeated names before anything is played; errors as in `compare`."""
-    names = [policy if isinstance(policy, str) else policy.name for policy in expand(policies)]
-    for policy in policies:
-        if isinstance(policy, str) and policy not in known_policies():
-            raise unknown_name("policy", policy, known_policies())
-    twice = {name for name in [*names, *learned] if [*names, *learned].count(name) > 1}
-    if twice:
-        raise ValueError(f"every policy needs its own name; given twice: {', '.join(sorted(twice))}")
-
-
-def _stage(report: Report | None, name: str) -> Callable[[int, int], None] | None:
-    return None if report is None else lambda done, total: report(name, done, total)
-
-
-def _baselines(
-    config: GrowthConfig,
-    policies: Sequence[str | PolicySpec],
-    reference: Sequence[EpisodeRecord] | None,
-    episodes: int,
-    report: Report | None,
-    options: Mapping[str, Any],
-) -> tuple[list[PolicySpec], dict[str, SearchResult]]:
-    """The baselines as specs, and the searches that tuned some of them."""
-    specs: list[PolicySpec] = []
-    searches: dict[str, SearchResult] = {}
-    for policy in policies:
-        if not isinstance(policy, str):
-            specs.append(policy)
-        elif policy == MATCHED:
-            rates = None if reference is None else action_rates(reference, config).tolist()
-            specs += [] if rates is None else [PolicySpec(policy, {"rates": rates})]
-        elif policy == BEST_FIXED or policy.endswith(TUNED):
-            searches[policy] = _search(policy, config, episodes, report, options)
-            specs.append(replace(searches[policy].best, label=policy))
-        else:
-            specs.append(PolicySpec(policy))
-    return specs, searches
-
-
-def _search(
-    policy: str, config: GrowthConfig, episodes: int, report: Report | None, options: Mapping[str, Any]
-) -> SearchResult:
-    """Tune one baseline on train and val contexts."""
-    if policy == BEST_FIXED:
-        progress = _stage(report, "search of fixed schedules")
-        return best_fixed_schedule(config, episodes=episodes, progress=progress, **options)
-    gate = policy.removesuffix(TUNED)
-    progress = _stage(report, f"tuning of {gate}")
-    return tune(
-        gate_family(config, gate), config, episodes=max(FEWEST_TUNING, episodes // 10), progress=progress, **options
-    )
-
-
-def action_rates(records: Sequence[EpisodeRecord], config: GrowthConfig) -> NDArray[np.float64]:
-    """Share of each (layer, amount) and of waiting among all decisions of the episodes, in the order of actions."""
-    size = ActionTable(len(config.hidden), config.amounts).size
-    taken = without_regions(np.concatenate([record.actions for record in records]), action_table(config))
-    return np.bincount(taken, minlength=size) / len(taken)
+    name: str
+    factories: tuple[PolicyFactory, ...]
+    steps: int = 0
+    kind: str = "learned"
+    note: str = ""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.gates import signals_of
+from agents.parallel import process_count, spread
 from agents.policy import Composite, Interface, PolicyFactory
 from growenv.actions import WAIT, ActionTable
 from growenv.config import GrowthConfig
@@ -24,6 +25,7 @@ from growenv.streams.pooling import pooled
 from growenv.streams.tasks import SPLITS, Context
 
 ROWS = 128
+FEWEST_ROWS = 32  # a stack is not cut into smaller ones than this, for several processes
 _INNER_SEED = 101  # purpose of the hash that makes inner seeds; no purpose of growenv has this number
 
 Progress = Callable[[int, int], None]
@@ -168,12 +170,12 @@ def play_together(
     for entry, (policy, contexts) in enumerate(entries):
         added = _lacking(config, signals_of(policy))
         stacks.setdefault(added, []).extend((entry, position) for position in range(len(contexts)))
-    records: list[list[EpisodeRecord]] = [[] for _ in entries]
+    records: list[list[Any]] = [[None] * len(contexts) for _, contexts in entries]  # filled in as batches end
     done, total = 0, sum(map(len, stacks.values()))
     for added, jobs in stacks.items():
         for batch in _play_stack(entries, with_signals(config, added), jobs, rows, make_env):
-            for entry, record in batch:
-                records[entry].append(record)
+            for entry, place, record in batch:
+                records[entry][place] = record
             done += len(batch)
             if progress is not None:
                 progress(done, total)
@@ -197,22 +199,29 @@ def _play_stack(
     jobs: Sequence[tuple[int, int]],
     rows: int,
     make_env: MakeEnv,
-) -> Iterator[list[tuple[int, EpisodeRecord]]]:
-    """Play jobs (entry, position of its context) in one environment; entries and records, batch by batch."""
+) -> Iterator[list[tuple[int, int, EpisodeRecord]]]:
+    """Play jobs (entry, position of its context) in equal environments; entry, position and record, batch by batch."""
     if not jobs:
         return
-    batches = -(-len(jobs) // rows)
+    batches = max(-(-len(jobs) // rows), min(process_count(), -(-len(jobs) // FEWEST_ROWS)))
     size = -(-len(jobs) // batches)  # equal batches leave few idle rows in the last one
     # Streams of the ood split are longer, and an environment has room for the streams of its own split only.
     beyond = any(entries[entry][1][position].split == "ood" for entry, position in jobs)
-    env = make_env(replace(config, split="ood") if beyond else config, size)
+    settled = replace(config, split="ood") if beyond else config
+    made: list[Any] = []  # one environment in each process, for all its batches
+
+    def play_batch(batch: Sequence[tuple[int, int]]) -> list[EpisodeRecord]:
+        if not made:
+            made.append(make_env(settled, size))
+        return _play_batch(made[0], entries, batch)
+
+    cut = [jobs[begun : begun + size] for begun in range(0, len(jobs), size)]
     try:
-        for begun in range(0, len(jobs), size):
-            batch = jobs[begun : begun + size]
-            played = _play_batch(env, entries, batch)
-            yield [(entry, record) for (entry, _), record in zip(batch, played, strict=True)]
+        for number, played in spread(play_batch, cut):
+            yield [(*job, record) for job, record in zip(cut[number], played, strict=True)]
     finally:
-        env.close()
+        for env in made:
+            env.close()
 
 
 def _play_batch(

@@ -119,3 +119,44 @@ def gate_family(config: GrowthConfig, policy: str) -> list[PolicySpec]:
     settings = [dict(zip(ranges, values, strict=True)) for values in product(*ranges.values())]
     order = np.argsort(uniform(0, Purpose.POLICY, np.arange(1, len(settings))), kind="stable")
     return [_named(policy, **options) for options in (settings[0], *(settings[1 + place] for place in order))]
+
+
+FINEST = 1.05  # nearer values of an option than this ratio are not told apart
+
+
+def refinements(specs: Sequence[PolicySpec], known: Sequence[PolicySpec]) -> list[PolicySpec]:
+    """Settings between those that were tried: one option halfway to the next value of it, of the first spec first.
+
+    Halfway is the geometric mean of two values of the same sign, else the arithmetic one. Options that are whole
+    numbers, truth values or texts stay, because `Gate.ranges` lists what they can be.
+
+    Args:
+        specs: the settings to refine.
+        known: settings of the same policies that say which values have been tried.
+    """
+    found: dict[str, PolicySpec] = {}
+    for spec in specs:
+        family = [other.options for other in known if other.policy == spec.policy]
+        for name, value in spec.options.items():
+            if not isinstance(value, float):
+                continue
+            tried = sorted({float(options[name]) for options in family if name in options} | {value})
+            at = tried.index(value)
+            for other in (*tried[max(0, at - 1) : at], *tried[at + 1 : at + 2]):
+                between = _halfway(value, other)
+                if between is not None:
+                    near = _named(spec.policy, **{**spec.options, name: between})
+                    found.setdefault(near.key, near)
+    return list(found.values())
+
+
+def _halfway(one: float, other: float) -> float | None:
+    """The middle of two values with three digits; None if they are too near each other to have one."""
+    if one * other > 0:
+        if max(one / other, other / one) < FINEST:
+            return None
+        middle = float(np.sign(one) * np.sqrt(one * other))
+    else:
+        middle = (one + other) / 2
+    rounded = float(f"{middle:.3g}")
+    return None if rounded in (one, other) else rounded

@@ -15,7 +15,7 @@ VALUES = {"net_arch": [128, 128], "activation": "relu"}
 
 PPO: dict[str, Any] = {
     "learning_rate": 1e-3,
-    "n_epochs": 8,
+    "n_epochs": 12,
     "minibatches": 4,  # of a roll-out: 64 rows x 30 decisions make minibatches of 480
     "gamma": 1.0,  # the objective is the plain sum of the rewards
     "gae_lambda": 0.95,

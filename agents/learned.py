@@ -5,7 +5,8 @@ A policy is loaded by rebuilding its network from the manifest and copying tenso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.algorithms import algorithm, build, known_algorithms, policy_options
+from agents.hidden_features import hidden_columns, without_columns
 from agents.masked_policy import MASK
 from agents.policy import Actions, Interface, Mask
 from agents.saving import SavedFileError, load_state, read_policy_files, write_policy_files
@@ -40,7 +42,8 @@ def describe(
         architecture: the network.
         vec_env: the environment; feature names, action names and configuration are noted where it has them.
         name: name in tables; that of the algorithm if empty.
-        more: further entries of plain types, for example ``training``.
+        more: further entries of plain types, for example ``training``; ``hidden`` names features that are shown as 0,
+            see `agents.hidden_features`.
     """
     growenv_like = vec_env.has_attr("feature_names") and vec_env.has_attr("config")
     features = vec_env.get_attr("feature_names", 0)[0] if growenv_like else None
@@ -73,9 +76,11 @@ class LearnedPolicy:
         name: name in tables.
         module: the network.
         manifest: what is known about it.
+        transferred: whether it is bound to an environment whose actions have other amounts than those that it was
+            trained with.
 
     Raises:
-        ValueError: the actions are no finite set.
+        ValueError: the actions are no finite set, or the manifest hides features that it does not name.
     """
 
     def __init__(
@@ -96,9 +101,14 @@ class LearnedPolicy:
         self._episode = self._decision = np.zeros(0, dtype=np.int64)
         self._memory: tuple[Tensor, Tensor] | None = None
         self._signals: list[int] | None = None
+        self._hidden = hidden_columns(manifest.get("hidden", ()), manifest.get("feature_names") or {})
+        self.transferred = False
 
     def bind(self, interface: Interface) -> LearnedPolicy:
         """The policy for the rows of an environment, sharing the network.
+
+        Features are shares, so they mean the same in larger networks and on other hardware. Only the amounts of neurons
+        that actions add may therefore differ: the smallest one stands for the smallest one, and so on.
 
         Raises:
             ValueError: the environment shows other features or has other actions than the one it was trained in.
@@ -117,6 +127,7 @@ class LearnedPolicy:
             first_episode=interface.first_episode,
         )
         bound._signals = [present.index(name) for name in wanted]
+        bound.transferred = self.manifest["action_names"] != list(interface.actions.names)
         return bound
 
     def _check(self, what: str, trained: Mapping[str, Any] | None, given: Mapping[str, Any]) -> None:
@@ -126,7 +137,7 @@ class LearnedPolicy:
             )
         before = [name for names in trained.values() for name in names]
         now = [name for names in given.values() for name in names]
-        if before != now:
+        if before != now and _by_rank(before) != _by_rank(now):
             gone, new = [name for name in before if name not in now], [name for name in now if name not in before]
             raise ValueError(
                 f"policy {self.name!r} was trained with other {what}: the environment lacks {gone or 'none'} and adds "
@@ -167,11 +178,11 @@ class LearnedPolicy:
         return chosen
 
     def _seen(self, observations: Any) -> Any:
-        """What the network looks at: of the signals those that it was trained with."""
-        if self._signals is None or not isinstance(observations, Mapping) or SIGNALS not in observations:
-            return observations
-        rest = {group: values for group, values in observations.items() if group != SIGNALS}
-        return {**rest, SIGNALS: observations[SIGNALS][:, self._signals]} if self._signals else rest
+        """What the network looks at: of the signals those that it was trained with, and nothing that was hidden."""
+        if self._signals is not None and isinstance(observations, Mapping) and SIGNALS in observations:
+            rest = {group: values for group, values in observations.items() if group != SIGNALS}
+            observations = {**rest, SIGNALS: observations[SIGNALS][:, self._signals]} if self._signals else rest
+        return without_columns(observations, self._hidden) if self._hidden else observations
 
     def _values(self) -> nn.Module | None:
         """The value network of a value-based policy."""
@@ -200,6 +211,18 @@ class LearnedPolicy:
         action = np.arange(shape[1])
         draws = uniform(self.seed, Purpose.POLICY, self._episode[:, None], self._decision[:, None], action)
         return -np.log(-np.log(np.maximum(draws, 1e-300)))
+
+
+_GROWTH = re.compile(r"(grow layer \d+ by )(\d+)")
+
+
+def _by_rank(names: Sequence[str]) -> list[str]:
+    """Names of features or actions with each amount replaced by its place among the amounts of all of them."""
+    amounts = sorted({int(match[2]) for name in names for match in _GROWTH.finditer(name)})
+    return [
+        _GROWTH.sub(lambda match: f"{match[1]}amount #{1 + amounts.index(int(match[2]))} of {len(amounts)}", name)
+        for name in names
+    ]
 
 
 def _tensors(observations: Any, legal: Mask) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from agents.saving import SavedFileError, read_json, write_atomically, write_jso
 
 CONFIG, COMMAND, VERSIONS, CHECKPOINT = "config.json", "command.txt", "versions.json", "checkpoint.pt"
 EVALUATIONS, MONITOR, COMPARISON = "evaluations.npz", "monitor.csv", "comparison.txt"
+PROGRESS, FINISHED = "progress.csv", "finished.json"
 SETTING = ["algo", "env", "env_flag", "env_kwargs", "n", "n_envs", "seed", "device", "hyperparameters", "architecture"]
 PACKAGES = ("torch", "numpy", "gymnasium", "stable_baselines3", "sb3_contrib", "scikit-learn", "tensorboard")
 
@@ -66,6 +69,50 @@ class RunFolder:
         """The path of one of the run's files."""
         return self.path / name
 
+    @contextmanager
+    def held(self) -> Iterator[RunFolder]:
+        """Keep other processes from training into the folder; a process that dies lets go of it.
+
+        Raises:
+            ValueError: another process trains into it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks
+            yield self
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process trains into {self.path}; wait for it or stop it") from None
+            except OSError:
+                pass  # a file system without locks
+            yield self
+        finally:
+            with suppress(OSError):  # processes that were forked meanwhile hold the descriptor, too
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def finish(self, timesteps: int, seconds: float, training_seconds: float, val_return: float | None) -> None:
+        """Note that training has reached its last step, and what it took."""
+        figures = {"timesteps": timesteps, "seconds": seconds, "training_seconds": training_seconds}
+        write_json(self.file(FINISHED), {**figures, "val_return": val_return})
+
+    def finished(self, timesteps: int) -> dict[str, Any] | None:
+        """What `finish` wrote, if training has reached so many steps.
+
+        Raises:
+            SavedFileError: the file is damaged.
+        """
+        if not self.file(FINISHED).exists():
+            return None
+        figures = read_json(self.file(FINISHED))
+        if not isinstance(figures.get("timesteps"), int):
+            raise SavedFileError(f"{self.file(FINISHED)} is damaged: it has no number of timesteps")
+        return figures if figures["timesteps"] >= timesteps else None
+
     def note(self, config: dict[str, Any], words: Sequence[str]) -> None:
         """Write what the run is made of: configuration, command line and versions."""
         write_json(self.file(CONFIG), config)
@@ -88,7 +135,7 @@ class RunFolder:
         missing = set(SETTING) - set(data)
         if missing:
             raise SavedFileError(f"{self.file(CONFIG)} lacks {', '.join(sorted(missing))}")
-        return data
+        return {"hide": [], **data}  # runs of before features could be hidden saw them all
 
 
 def _number(folder: str, name: str) -> int:

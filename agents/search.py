@@ -1,30 +1,33 @@
 """Tunes baselines on train and val contexts: a family of fixed schedules, and the settings of gates.
 
-The search is successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) inside a stated budget of episodes: all
-candidates play a few contexts, the better half plays twice as many, and so on. A context once played is never played
-again. The best candidates' neighbours are tried as well, so that the best fixed schedule is a hard one to beat. What a
-search has cost is also stated in steps of the environment, the unit in which learning is paid for.
+The search is successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) inside a stated budget: all candidates
+play a few contexts, the better half plays twice as many, and so on. A context once played is never played again. What
+lies near the best candidates is tried as well, so that the best fixed schedule and the tuned gates are hard to beat.
+Budgets are steps of the environment, the unit in which learning is paid for; every search has as many as the learner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from agents.cache import SearchCache, cached, request
 from agents.evaluation import ROWS, MakeEnv, Progress, evaluation_contexts, make_vector_env, play_together
-from agents.families import neighbours, schedule_family
+from agents.families import neighbours, refinements, schedule_family
 from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
 
-EPISODES = 5_000
+STEPS = 180_000  # of the environment: what a policy is trained for
 FEWEST = 400  # episodes below which a search for the best fixed schedule means nothing
-START = 8  # contexts of the first rung
-EXPLORED = 32  # contexts up to which candidates are halved before the final
-CONTEXTS = 128  # contexts of the final
+START = 8  # contexts of the first rung, the least
+EXPLORED = 32  # contexts up to which schedules are halved before the final
+MOST_EXPLORED = 64  # the same for settings of a gate, which are fewer
+CONTEXTS = (64, 128, 256)  # of the final, as the budget allows
+ROUNDS = 4  # of refinement: the last one tries sixteenths of the gap between two values of a range
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
         return {"spec": self.spec.to_json(), "contexts": self.contexts, "mean": self.mean}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """The trial that `to_json` wrote; raises `KeyError` or `ValueError` for what is none."""
+        return cls(PolicySpec.from_json(data["spec"]), int(data["contexts"]), float(data["mean"]))
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,13 @@ class SearchResult:
         trials = [trial.to_json() for trial in self.trials]
         played = {"episodes": self.episodes, "steps": self.steps, "splits": list(self.splits)}
         return {"best": self.best.to_json(), "trials": trials, **played}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SearchResult:
+        """The result that `to_json` wrote; raises `KeyError` or `ValueError` for what is none."""
+        trials = tuple(Trial.from_json(trial) for trial in data["trials"])
+        counts = int(data["episodes"]), int(data["steps"])
+        return cls(PolicySpec.from_json(data["best"]), trials, *counts, tuple(map(str, data["splits"])))
 
 
 class Scoreboard:
@@ -193,41 +208,78 @@ def tuning_contexts(config: GrowthConfig, count: int) -> list[Context]:
     ]
 
 
+def episode_budget(config: GrowthConfig, steps: int) -> int:
+    """Episodes that hold this many steps of the environment, the last one begun included.
+
+    Raises:
+        ValueError: less than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"a search needs a budget of at least one step, got {steps}")
+    return -(-steps // (config.decisions * config.tasks))
+
+
+def _prepared(
+    config: GrowthConfig, contexts: Sequence[Context] | None, steps: int, episodes: int | None
+) -> tuple[list[Context], int]:
+    """The contexts to tune on, and the episodes that may be played on them."""
+    budget = episode_budget(config, steps) if episodes is None else episodes
+    if contexts is not None:
+        return list(contexts), budget
+    return tuning_contexts(config, final_contexts(budget)), budget
+
+
+def final_contexts(budget: int) -> int:
+    """Contexts of the final for a budget of episodes: a twentieth of it, rounded down to one of `CONTEXTS`."""
+    return max([CONTEXTS[0], *(count for count in CONTEXTS if 20 * count <= budget)])
+
+
 def best_fixed_schedule(
     config: GrowthConfig,
     contexts: Sequence[Context] | None = None,
     *,
-    episodes: int = EPISODES,
+    steps: int = STEPS,
+    episodes: int | None = None,
     rows: int = ROWS,
     progress: Progress | None = None,
     make_env: MakeEnv = make_vector_env,
+    cache: SearchCache | None = None,
 ) -> SearchResult:
-    """The best fixed schedule that a budget of episodes finds: explore a family, try neighbours of the best, a final.
+    """The best fixed schedule that a budget finds: explore a family, try neighbours of the best, a final.
 
     Deterministic in its arguments. Three fifths of the budget explore; the final puts the best candidates on all
     contexts; what is left between tries neighbours.
 
     Args:
         config: the environment.
-        contexts: contexts to tune on, at least 64 for a choice that means something; 128 `tuning_contexts` if None.
-        episodes: most episodes to play; each has ``decisions x tasks`` steps of the environment.
+        contexts: contexts to tune on, at least 64 for a choice that means something; 64 to 256 `tuning_contexts`, as
+            the budget allows, if None.
+        steps: most steps of the environment; an episode has ``decisions x tasks``.
+        episodes: most episodes to play; given, it replaces `steps`.
         rows: most rows of the stack.
-        progress: called with the episodes done and the budget.
+        progress: called with the episodes done and the budget in episodes.
         make_env: as in `agents.evaluation.play`.
+        cache: where the result is kept; None: nowhere.
 
     Raises:
         ValueError: fewer than 8 contexts, or a budget that is too small.
     """
-    chosen = list(contexts) if contexts is not None else tuning_contexts(config, CONTEXTS)
-    board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
-    explored = min(EXPLORED, len(chosen))
-    finalists = max(2, min(8, episodes // 500))
-    final = rungs(finalists, min(2 * explored, len(chosen)), len(chosen))
+    chosen, budget = _prepared(config, contexts, steps, episodes)
+    board = Scoreboard(config, chosen, budget, rows, progress, make_env)
+    asked = request("best fixed schedule", config, chosen, make_env, episodes=budget)
+    return cached(cache, asked, lambda: _search_schedules(board), SearchResult.to_json, SearchResult.from_json)
+
+
+def _search_schedules(board: Scoreboard) -> SearchResult:
+    config, budget, full = board.config, board.budget, len(board.contexts)
+    explored = min(EXPLORED, full)
+    finalists = max(2, min(8, budget // 500))
+    final = rungs(finalists, min(2 * explored, full), full)
     # The finalists know the explored contexts already, but a neighbour may replace any of them: keep the full price.
     reserve = sum(count * contexts for count, contexts in final[:1]) + cost(final) - cost(final[:1])
-    count = affordable(min(3 * episodes // 5, episodes - reserve), START, explored)
-    if episodes < FEWEST or count < 2:
-        raise ValueError(f"{episodes} episodes are too few for a search on {len(chosen)} contexts; allow 1000")
+    count = affordable(min(3 * budget // 5, budget - reserve), START, explored)
+    if budget < FEWEST or count < 2:
+        raise ValueError(f"{budget} episodes are too few for a search on {full} contexts; allow 1000")
     leaders = halve(board, schedule_family(config, count), explored)[:finalists]
     while (room := affordable(board.left - reserve, START, explored)) >= 2:
         more = [*neighbours(config, leaders[:4]), *schedule_family(config, len(board) + 32)]
@@ -245,21 +297,55 @@ def tune(
     config: GrowthConfig,
     contexts: Sequence[Context] | None = None,
     *,
-    episodes: int = EPISODES // 10,
+    steps: int = STEPS,
+    episodes: int | None = None,
     rows: int = ROWS,
     progress: Progress | None = None,
     make_env: MakeEnv = make_vector_env,
+    cache: SearchCache | None = None,
 ) -> SearchResult:
-    """The best of the given policies by successive halving; as many are tried as the budget allows, in their order.
+    """The best of the given policies, and of settings between them, that a budget finds.
+
+    Deterministic in its arguments. As many are tried as two thirds of the budget allow, in their order, by successive
+    halving that begins on as many contexts as possible. Then come settings halfway between the best ones and the next
+    values of their options (see `agents.families.refinements`). The final puts as many of the best on all contexts as
+    what is left allows. A few settings without options to refine may need less than the budget: the result says what
+    was played.
 
     The first one also plays the final, so what was tuned is at least as good as it on the contexts of the search.
-    Arguments and errors as in `best_fixed_schedule`; the contexts are 64 `tuning_contexts` if None.
+    Arguments and errors as in `best_fixed_schedule`.
     """
-    chosen = list(contexts) if contexts is not None else tuning_contexts(config, CONTEXTS // 2)
-    board = Scoreboard(config, chosen, episodes, rows, progress, make_env)
-    if episodes < len(chosen):
-        raise ValueError(f"{episodes} episodes are too few for {len(chosen)} contexts; allow at least {len(chosen)}")
-    # The first one has played the first rung with the others; what it then lacks is put aside.
-    count = max(1, affordable(episodes - (len(chosen) - START), START, len(chosen)))
-    finalists = halve(board, specs[:count], len(chosen))
-    return board.result(board.score([*finalists, specs[0]], len(chosen))[0])
+    chosen, budget = _prepared(config, contexts, steps, episodes)
+    board = Scoreboard(config, chosen, budget, rows, progress, make_env)
+    if not specs or budget < len(chosen):
+        raise ValueError(
+            f"{budget} episodes are too few for {len(chosen)} contexts and {len(specs)} policies; allow at least "
+            f"{len(chosen)}, and one policy"
+        )
+    listed = [spec.to_json() for spec in specs]
+    asked = request("tuning", config, chosen, make_env, episodes=budget, specs=listed)
+    return cached(cache, asked, lambda: _tune(board, specs), SearchResult.to_json, SearchResult.from_json)
+
+
+def _tune(board: Scoreboard, specs: Sequence[PolicySpec]) -> SearchResult:
+    full = len(board.contexts)
+    stop = min(full, max(START, min(MOST_EXPLORED, full // 4)))
+    # A final of the first one, which may have left in the first rung, and of at least one other.
+    reserve = min(board.budget - START, (full - START) + (full - stop))
+    share = 2 * (board.budget - reserve) // 3
+    count = max(1, min(len(specs), affordable(share, START, stop)))
+    start = START
+    while 2 * start <= stop and cost(rungs(count, 2 * start, stop)) <= share:
+        start *= 2
+    survivors, tried = halve(board, specs[:count], stop, start), list(specs)
+    for _ in range(ROUNDS):
+        more = [spec for spec in refinements(survivors[:2], tried) if not board.known(spec)]
+        new = more[: affordable(board.left - reserve, start, stop)]
+        if not new:
+            break
+        tried += new
+        survivors = board.score([*survivors, *halve(board, new, stop, start)], stop)
+    lacking = full - board.known(specs[0])
+    count = max(1, (board.left - lacking) // (full - stop)) if full > stop else len(survivors)
+    finalists = survivors[:count] if board.left >= lacking + full - stop else []
+    return board.result(board.score([*finalists, specs[0]], full)[0])

@@ -18,12 +18,15 @@ from stable_baselines3.common import logger
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agents import checkpoints
 from agents.learned import save_policy
-from agents.run_folder import CHECKPOINT, EVALUATIONS, MONITOR, RunFolder
+from agents.progress import ROWS_PLANNED, ProgressFile, Tally, figures_of_update
+from agents.run_folder import CHECKPOINT, EVALUATIONS, MONITOR, PROGRESS, RunFolder
 from agents.saving import SavedFileError, write_atomically
+from agents.tracking import Tracker
 from agents.validation import Evaluator
 
 CHECKPOINT_SECONDS = 20.0
@@ -43,6 +46,7 @@ class Recorder(BaseCallback):
         total: environment steps at which training ends.
         say: prints a line.
         state: what `checkpoints.read` returned, for a run that is resumed.
+        tracker: gets the figures of every line of ``progress.csv``, too.
     """
 
     def __init__(
@@ -54,16 +58,22 @@ class Recorder(BaseCallback):
         *,
         say: Callable[[str], None] = print,
         state: Mapping[str, Any] | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         super().__init__()
         extra = {} if state is None else state["extra"]
         self.run, self.manifest, self.evaluate, self.total, self.say = run, dict(manifest), evaluate, total, say
         self.best = float(extra.get("best", -np.inf))
+        self.tracker = tracker
         self.spent = float(extra.get("seconds", 0.0))  # seconds of earlier sessions
+        self.evaluating = float(extra.get("evaluating", 0.0))  # seconds that went into evaluations, of all sessions
+        self.progress = ProgressFile(run.file(PROGRESS), int(extra.get("progress_bytes", 0)))
+        self.tally = Tally(**extra.get("tally", {}))
         self.next_evaluation = int(extra.get("next_evaluation", 0))
         self.history = read_evaluations(run, int(extra.get("evaluations", 0)))
         self.latest: dict[str, Any] | None = None
-        self._shown = ""
+        self._shown, self._waits = "", ""
+        self._growth = False
         self._begun = self._line = self._written = self._captured = time.monotonic()
         self._steps_before, self._episodes, self._episodes_shown = 0, 0, 0
 
@@ -72,13 +82,15 @@ class Recorder(BaseCallback):
     def _on_training_start(self) -> None:
         self._begun = self._line = time.monotonic()
         self._steps_before = self.num_timesteps
+        self._growth = self.training_env.has_attr("feature_names")
         self._captured = self._written = -np.inf
 
     def _on_rollout_start(self) -> None:
         self._between_rollouts(last=False)
 
     def _on_step(self) -> bool:
-        self._episodes += int(np.count_nonzero(self.locals["dones"]))
+        now = self.locals
+        self._episodes += self.tally.add(now["actions"], now["dones"], now["infos"], growth=self._growth)
         return True
 
     def _on_training_end(self) -> None:
@@ -90,8 +102,12 @@ class Recorder(BaseCallback):
         """Everything that is due while no roll-out is under way."""
         done = self.history["timesteps"]
         due = self.evaluate is not None and (last or self.num_timesteps >= self.next_evaluation)
+        figures: dict[str, float] = figures_of_update(self.logger.name_to_value)  # before a report clears them
+        if (waits := self.tally.share_of_waits) is not None:
+            self._waits = f"waits {waits:.0%}"
         if due and not (done and done[-1] == self.num_timesteps):
-            self._evaluate()
+            figures["val_return"] = self._evaluate()
+        self._note_progress(figures, last)
         now = time.monotonic()
         if not due and (last or now - self._line >= LINE_SECONDS):
             self.report()
@@ -103,9 +119,10 @@ class Recorder(BaseCallback):
 
     # --- evaluating ------------------------------------------------------------------------------------------------
 
-    def _evaluate(self) -> None:
-        """Play the val episodes; keep the policy if it is the best so far."""
+    def _evaluate(self) -> float:
+        """Play the val episodes and keep the policy if it is the best so far; the mean return."""
         assert self.evaluate is not None
+        begun = time.monotonic()
         found = self.evaluate(self.model.policy, self.manifest)
         mean = float(found.results.mean())
         self.next_evaluation = self.num_timesteps + max(1, self.total // EVALUATIONS_PLANNED)
@@ -127,6 +144,36 @@ class Recorder(BaseCallback):
             self.logger.record(f"val/{name}", value)
         self._shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.report()
+        self.evaluating += time.monotonic() - begun
+        return mean
+
+    # --- the learning curve ----------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since training began, those of earlier sessions included."""
+        return self.spent + time.monotonic() - self._begun
+
+    def _note_progress(self, figures: Mapping[str, float], last: bool) -> None:
+        """Add a line to ``progress.csv``, unless this moment has one or the last one was just now."""
+        since = self.num_timesteps - self.progress.timesteps
+        often = isinstance(self.model, OffPolicyAlgorithm)  # updates after single steps
+        due = last or "val_return" in figures or since >= (self.total // ROWS_PLANNED if often else 1)
+        if since == 0 or not due:
+            return
+        seconds = self.seconds
+        row: dict[str, float | None] = {
+            "timesteps": self.num_timesteps,
+            "seconds": seconds,
+            "training_seconds": seconds - self.evaluating,
+            "train_return": self.tally.mean_return,
+            "waits": self.tally.share_of_waits,
+            **figures,
+        }
+        self.progress.append(row)
+        self.tally = Tally()
+        if self.tracker is not None:
+            self.tracker.log({name: value for name, value in row.items() if value is not None})
 
     # --- reporting -------------------------------------------------------------------------------------------------
 
@@ -145,6 +192,7 @@ class Recorder(BaseCallback):
             f"val: {self._shown or '-'}",
             *([f"train return {np.mean(returns):.3f}"] if returns else []),
             *self._exploration(),
+            *([self._waits] if self._waits else []),
             *([f"{rate:.0f} episodes/s"] if self._episodes > self._episodes_shown else []),
             *([f"{_duration(left)} left"] if left else []),
         ]
@@ -167,11 +215,25 @@ class Recorder(BaseCallback):
         monitor = self.run.file(MONITOR)
         return {
             "best": self.best,
-            "seconds": self.spent + time.monotonic() - self._begun,
+            "seconds": self.seconds,
+            "evaluating": self.evaluating,
+            "progress_bytes": self.progress.size,
+            "tally": self.tally.to_json(),
             "next_evaluation": self.next_evaluation,
             "evaluations": len(self.history["timesteps"]),
             "monitor_bytes": monitor.stat().st_size if monitor.exists() else 0,
         }
+
+    def finish(self) -> None:
+        """Note that the last step is reached, unless that is noted already.
+
+        Raises:
+            OSError: the note cannot be written.
+        """
+        if self.run.finished(self.total) is None:
+            best = self.best if np.isfinite(self.best) else None
+            seconds = self.seconds
+            self.run.finish(self.model.num_timesteps, seconds, seconds - self.evaluating, best)
 
     def write(self) -> bool:
         """Write the state captured last; False if there is none yet.

@@ -22,6 +22,7 @@ import train_agent
 from agents import checkpoints, saving, training
 from agents.algorithms import known_algorithms
 from agents.learned import load_module, load_policy
+from agents.progress import COLUMNS, read_progress
 from agents.run_folder import RunFolder
 from agents.saving import read_tensors, write_json
 from tests.scripted_env import ScriptedEnv
@@ -35,7 +36,7 @@ SMALL = ["--n-envs", "4", "--env-kwargs", *OPTIONS]  # a roll-out is 16 steps
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few val contexts, no closing comparison, and no trace in the global generators."""
     monkeypatch.setattr(train_agent, "VAL_EPISODES", 4)
-    monkeypatch.setattr(train_agent, "compare", lambda run, episodes: None)
+    monkeypatch.setattr(train_agent, "compare", lambda run, steps: None)
     with torch.random.fork_rng(devices=[]):
         yield
 
@@ -70,7 +71,9 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     run = start(tmp_path, "-n", "64", *SMALL)
     assert run == tmp_path / "ppo" / "growenv-MixedDigits-v1_1"
     expected = {"checkpoint.pt", "command.txt", "config.json", "evaluations.npz", "monitor.csv", "versions.json"}
-    assert expected | {"policy.json", "policy.pt"} <= {path.name for path in run.iterdir()}
+    assert expected | {"policy.json", "policy.pt", "progress.csv", "finished.json"} <= {
+        path.name for path in run.iterdir()
+    }
     assert not [path for path in run.iterdir() if path.name.endswith((".tmp", ".new", ".zip", ".pkl"))]
     with np.load(run / "evaluations.npz", allow_pickle=False) as file:
         assert file["timesteps"].tolist() == [0, 16, 32, 48, 64]
@@ -85,7 +88,7 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert {"torch", "gymnasium", "growenv"} <= set(json.loads((run / "versions.json").read_text()))
     assert "-n 64" in (run / "command.txt").read_text()
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("48 / 64 steps ( 75%) | val: return", "entropy", "accuracy"))
+    assert all(part in shown for part in ("48 / 64 steps ( 75%) | val: return", "entropy", "accuracy", "waits "))
 
 
 def test_runs_are_numbered_and_never_share_a_folder(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_it_ends_with_a_comparison_on_contexts_that_chose_nothing(
     assert searched == [list(range(4, 20))]
     assert played == [list(range(20, 36))] * 5
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("ppo (learned)", "best-fixed", (run / "comparison.txt").read_text()))
+    assert all(part in shown for part in ("ppo", "best-fixed", "static-large", (run / "comparison.txt").read_text()))
 
 
 # --- going on ------------------------------------------------------------------------------------------------------
@@ -180,6 +183,10 @@ def test_ctrl_c_saves_everything_and_resuming_equals_never_having_stopped(
     with np.load(whole / "evaluations.npz") as left, np.load(run / "evaluations.npz") as right:
         assert left["timesteps"].tolist() == right["timesteps"].tolist()
         np.testing.assert_array_equal(left["results"], right["results"])
+    curves = read_progress(whole), read_progress(run)
+    for column in set(COLUMNS) - {"seconds", "training_seconds"}:
+        np.testing.assert_array_equal(curves[0][column], curves[1][column])
+    assert (np.diff(curves[1]["seconds"]) > 0).all()  # the time of the first session counts
     assert len((run / "command.txt").read_text().splitlines()) == 2
 
 
@@ -208,10 +215,11 @@ def test_the_counter_goes_on_and_the_exploration_rate_does_not_jump_back(
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     run = start(tmp_path, "-n", "16", *SMALL)
-    before = tensors(run), episodes(run), (run / "policy.pt").read_bytes()
+    files = ("policy.pt", "progress.csv", "finished.json")
+    before = tensors(run), episodes(run), [(run / file).read_bytes() for file in files]
     assert train_agent.command(["--resume", str(run)]) == 0
     assert_equal(before[0], tensors(run))
-    assert before[1:] == (episodes(run), (run / "policy.pt").read_bytes())
+    assert before[1:] == (episodes(run), [(run / file).read_bytes() for file in files])
 
 
 def test_killed_at_any_moment_it_resumes(tmp_path: Path) -> None:
@@ -234,7 +242,9 @@ sys.exit(train_agent.command(sys.argv[1:]))
     reached = read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"]
     assert reached >= 64
     load_policy(run)
+    assert read_progress(run)["timesteps"].max() >= 64
     assert train_agent.command(["--resume", str(run), "-n", str(reached + 32)]) == 0
+    assert read_progress(run)["timesteps"].tolist() == list(range(0, reached + 33, 16))
     assert read_tensors(run / "checkpoint.pt")["counters"]["num_timesteps"] == reached + 32
     assert len(set(episodes(run))) == len(episodes(run)) == (reached + 32) // 4
 
@@ -328,6 +338,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--n-envs", "0"], "n-envs >= 1"),
         (["--device", "abacus"], "--device abacus"),
         (["--resume", "nowhere"], "no run of train_agent.py"),
+        (["--env", "their_module:Their/Own-v3", "--hide", "price"], "no feature_names"),
     ],
 )
 def test_wrong_flags_are_one_line_and_leave_nothing_behind(

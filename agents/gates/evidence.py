@@ -214,7 +214,7 @@ class SENN(Gate):
     @classmethod
     def ranges(cls, config: GrowthConfig) -> dict[str, tuple[Any, ...]]:
         """See `Gate.ranges`."""
-        thresholds = {"ratio": (0.03, 0.1, 0.3, 1.0, 3.0), "gain": (2.5e-3, 0.1, 0.25, 0.5, 1.0)}
+        thresholds = {"ratio": (0.03, 0.1, 0.3, 1.0, 3.0), "gain": (2.5e-3, 0.01, 0.03, 0.1, 0.25, 0.5, 1.0)}
         return {**thresholds, "every": (1, 2), **super().ranges(config)}
 
     def act(self, observations: Observations, masks: Mask) -> Actions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -79,6 +80,13 @@ class FakeVectorEnv:
         fits = grown <= np.array(self.config.max_hidden)[np.maximum(self.actions.layer, 0)]
         budget = np.array([context.budget for context in self.contexts])
         return fits & (self._used()[:, None] + self.actions.amount / 64 <= budget[:, None]) | (self.actions.layer < 0)
+
+    def snapshot(self) -> dict[str, Any]:
+        return copy.deepcopy({name: getattr(self, name) for name in ("contexts", "decision", "widths", "invalid")})
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        for name, value in copy.deepcopy(snapshot).items():
+            setattr(self, name, value)
 
     def close(self) -> None:
         self.closed = True

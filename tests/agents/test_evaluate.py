@@ -5,107 +5,136 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import evaluate
-from agents import learned
-from evaluate import Args, check, environment_config, load_runs, main, registered_options
+from agents.algorithms import build
+from agents.environments import make_training_env
+from agents.hyperparameters import hyperparameters
+from agents.learned import describe, save_policy
+from evaluate import Args, check, load, main
 
 ROOT = Path(evaluate.__file__).parent
-SMALL = ["tasks:2", "decisions:2", "minibatches:1", "batch_size:8", "budget:[0.6,1.0]", "validation_samples:16"]
+SMALL = {
+    "tasks": 2,
+    "decisions": 2,
+    "minibatches": 1,
+    "batch_size": 8,
+    "budget": [0.6, 1.0],
+    "validation_samples": 16,
+    "test_samples": 16,
+}
 
 
-class StubPolicy:
-    """What `load_policy` returns, as far as the script is concerned."""
-
-    def __init__(self, name: str, config: dict[str, Any] | None) -> None:
-        self.name, self.manifest = name, {"config": config, "algorithm": "stub"}
-
-    def bind(self, interface: Any) -> StubPolicy:
-        return self
-
-    def reset(self, rows: np.ndarray) -> None:
-        pass
-
-    def act(self, observations: Any, masks: np.ndarray) -> np.ndarray:
-        return masks.shape[1] - 1 - masks[:, ::-1].argmax(axis=1)
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two untrained policies of a small environment."""
+    return [str(untrained(tmp_path_factory.mktemp(f"run{seed}"), seed)) for seed in (0, 1)]
 
 
-def config(**options: Any) -> dict[str, Any]:
-    return evaluate.GrowthConfig.from_options(**options).to_json()
+def untrained(folder: Path, seed: int) -> Path:
+    env = make_training_env("growenv/MixedDigits-v1", 2, SMALL)
+    options, architecture = hyperparameters("ppo", 2, 4)
+    model = build("ppo", env, seed, options=options, architecture=architecture)
+    save_policy(folder, (model.policy, describe("ppo", architecture, env)))
+    env.close()
+    return folder
 
 
-def test_whole_job_in_a_small_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stub = StubPolicy("greedy", config(tasks=2))
-    monkeypatch.setattr(evaluate, "load_policy", lambda path: stub)
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate.torch, "set_num_threads", lambda count: None)
-    policies = ["never", "rate-matched-random"]
+    monkeypatch.setattr(evaluate.torch, "set_flush_denormal", lambda flush: None)
+
+
+def test_whole_job_in_a_small_environment_can_be_verified(
+    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
     args = Args(
-        ["run"], env_kwargs=SMALL, contexts=4, policies=policies, search_episodes=400, out=str(tmp_path / "out")
+        train_runs=folders,
+        contexts=4,
+        policies=["never", "controls"],
+        search_steps=1600,
+        prices=["0.3", "3"],
+        cache=str(tmp_path / "cache"),
+        out=str(out),
     )
-    main(args)
+    assert main(args) == 0
     shown = capsys.readouterr()
-    assert "greedy (learned)" in shown.out
-    assert "than the best fixed schedule" in shown.out or "no improvement" in shown.out
+    assert "the best fixed schedule" in shown.out
     assert "search of fixed schedules" in shown.err
-    data = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert {line["policy"] for line in data["policies"]} == {"greedy", "never", "rate-matched-random", "best-fixed"}
-    assert data["policies"][0]["invalid"] == 0
+    data = json.loads((out / "results.json").read_text())
+    names = {"ppo", "never", "best-fixed", "rate-matched-random", "shuffled-actions"}
+    assert names <= {player["name"] for player in data["players"]}
     assert data["config"]["decisions"] == 2
     assert data["versions"]["numpy"] == np.__version__
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "results.json",
-        "episodes.csv",
-        "table.txt",
-        "growth_timeline.png",
+    assert len(data["origins"]["ppo"]) == 2
+    assert {"table.txt", "report.html", "growth_timeline.png", "episodes.csv.gz"} <= {
+        path.name for path in out.iterdir()
     }
 
+    assert main(Args(verify=str(out), sample=0)) == 0
+    assert "all figures are as published" in capsys.readouterr().out
+    tamper(out / "episodes.csv.gz")
+    assert main(Args(verify=str(out), sample=0)) == 1
+    assert "was published as" in capsys.readouterr().out
 
-def test_runs_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "load_policy", lambda path: StubPolicy("ppo" if "p" in path.name else "dqn", {}))
-    assert list(load_runs(["a/p1", "b/p1", "q"])) == ["ppo a/p1", "ppo b/p1", "dqn"]
-    with pytest.raises(ValueError, match="given twice"):
-        load_runs(["a/p1", "a/p1"])
+
+def tamper(path: Path) -> None:
+    """Make the first episode a better one."""
+    import csv
+    import gzip
+    import io
+
+    lines = list(csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
+    column = lines[0].index("return_")
+    lines[1][column] = str(float(lines[1][column]) + 0.01)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    path.write_bytes(gzip.compress(text.getvalue().encode()))
 
 
 def test_baselines_play_alone_where_nothing_ships(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(evaluate, "SHIPPED", tmp_path)
-    assert load_runs([]) == {}
+    assert load(Args()) == []
     assert "playing the baselines alone" in capsys.readouterr().err
 
 
-def test_environment_is_the_runs_unless_another_is_asked_for() -> None:
-    runs: dict[str, Any] = {"a": StubPolicy("a", config(tasks=4)), "b": StubPolicy("b", config(tasks=4))}
-    assert environment_config(Args(), runs).tasks == 4
-    assert environment_config(Args(env_kwargs=["tasks:3"]), runs).tasks == 3
-    assert environment_config(Args(env="growenv/SplitDigits-v1"), runs).streams == "split"
-    assert environment_config(Args(), {}).streams == "mixed"
-    runs["b"] = StubPolicy("b", config(tasks=5))
-    with pytest.raises(ValueError, match="trained in different environments"):
-        environment_config(Args(), runs)
-    runs["b"] = StubPolicy("b", None)
-    with pytest.raises(ValueError, match="'b' was not trained in a growenv environment"):
-        environment_config(Args(), runs)
-
-
-def test_other_environments_are_refused() -> None:
-    with pytest.raises(ValueError, match="no growenv environment"):
-        registered_options("CartPole-v1")
+def test_the_shipped_policy_is_what_plays_first() -> None:
+    (evaluated,) = load(Args())
+    assert evaluated.name == "ppo"
+    assert evaluated.config == evaluate.growenv.GrowthConfig()
+    size = sum(path.stat().st_size for path in evaluate.SHIPPED.iterdir())
+    assert size < 500_000
 
 
 @pytest.mark.parametrize(
-    "options", [{"contexts": 0}, {"inner_seeds": 0}, {"rows": 0}, {"threads": 0}, {"seed": -1}, {"search_episodes": 10}]
+    "options",
+    [
+        {"contexts": 0},
+        {"inner_seeds": 0},
+        {"rows": 0},
+        {"threads": 0},
+        {"processes": 0},
+        {"seed": -1},
+        {"sample": -1},
+        {"search_steps": 10},
+    ],
 )
 def test_bad_numbers_are_refused_at_once(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be at least"):
+    with pytest.raises(ValueError, match="at least"):
         check(Args(**options))
+
+
+def test_bad_prices_are_refused_at_once() -> None:
+    for prices in (["0"], ["cheap"], ["1", "sweep"]):
+        with pytest.raises(ValueError, match="--prices takes numbers above 0"):
+            check(Args(prices=prices))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +143,7 @@ def test_bad_numbers_are_refused_at_once(options: dict[str, int]) -> None:
         (["no/such/run"], "no/such/run"),
         (["--policies", "nevr"], "did you mean 'never'"),
         (["--env", "growenv/MixdDigits-v1"], "did you mean 'growenv/MixedDigits-v1'"),
+        (["--verify", "no/such/results"], "no/such/results"),
     ],
 )
 def test_mistakes_end_with_one_line_and_code_2(words: list[str], message: str, tmp_path: Path) -> None:
@@ -123,7 +153,3 @@ def test_mistakes_end_with_one_line_and_code_2(words: list[str], message: str, t
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-
-
-def test_learned_policies_are_what_the_script_expects() -> None:
-    assert evaluate.load_policy is learned.load_policy

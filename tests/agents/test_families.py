@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation import play_together
-from agents.families import anchors, gate_family, levels, neighbours, per_task_spec, schedule_family
+from agents.families import anchors, gate_family, levels, neighbours, per_task_spec, refinements, schedule_family
 from agents.gates import GATES
 from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
@@ -99,3 +99,31 @@ def test_a_part_of_a_family_is_a_fair_sample() -> None:
 def test_only_gates_have_settings_to_tune() -> None:
     with pytest.raises(ValueError, match="unknown gate 'never'"):
         gate_family(CONFIG, "never")
+
+
+def senn(ratio: float, gain: float = 0.1, every: int = 1) -> PolicySpec:
+    return PolicySpec("senn", {"ratio": ratio, "gain": gain, "every": every, "amount": 4})
+
+
+def test_refinements_lie_halfway_to_the_next_values() -> None:
+    known = [senn(0.03), senn(0.3), senn(3.0), senn(0.3, gain=0.5, every=2), PolicySpec("noracl", {"ratio": 0.2})]
+    # sqrt(0.03 x 0.3) = 0.0949, sqrt(0.3 x 3) = 0.949, sqrt(0.1 x 0.5) = 0.224; whole numbers stay.
+    near = [(spec.options["ratio"], spec.options["gain"]) for spec in refinements([senn(0.3)], known)]
+    assert near == [(0.0949, 0.1), (0.949, 0.1), (0.3, 0.224)]
+    assert {spec.options["every"] for spec in refinements([senn(0.3)], known)} == {1}
+
+
+def test_at_the_end_of_a_range_there_is_one_refinement_and_none_between_near_values() -> None:
+    assert [spec.options["ratio"] for spec in refinements([senn(3.0)], [senn(0.03)])] == [0.3]
+    assert refinements([senn(0.3)], [senn(0.31)]) == []
+    assert refinements([PolicySpec("never")], [PolicySpec("never")]) == []
+
+
+def test_refinements_towards_zero_and_over_it_are_arithmetic() -> None:
+    near = refinements([senn(0.0)], [senn(-4.0), senn(1.0)])
+    assert [spec.options["ratio"] for spec in near] == [-2.0, 0.5]
+    assert [spec.options["ratio"] for spec in refinements([senn(-4.0)], [senn(-1.0)])] == [-2.0]
+
+
+def test_the_gain_of_senn_is_tuned_between_its_constants() -> None:
+    assert {0.01, 0.03} <= {spec.options["gain"] for spec in gate_family(CONFIG, "senn")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.algorithms import algorithm, build, known_algorithms
 from agents.evaluation import evaluation_contexts, play
+from agents.hidden_features import expand_hidden, hide
 from agents.hyperparameters import ALGORITHMS, hyperparameters
 from agents.learned import LearnedPolicy, describe, load_policy, save_policy
 from agents.policy import Interface
+from agents.saving import SavedFileError
 from growenv.config import GrowthConfig
 from growenv.registry import UnknownNameError
 from growenv.sb3 import as_vec_env
@@ -265,12 +268,99 @@ def test_it_plays_val_contexts(trained: LearnedPolicy) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"amounts": (2, 16)}, "other features.*grow layer 0 by 4"), ({"hidden": (8,), "max_hidden": (24,)}, "width_1")],
+    [
+        ({"amounts": (16,)}, "other features.*grow layer 0 by 4"),
+        ({"amounts": (4, 8, 16)}, "other features.*lacks none and adds .*grow layer 0 by 8"),
+        ({"amounts": (16, 4)}, "other features"),  # the larger one first: another order of the actions
+        ({"hidden": (8,), "max_hidden": (24,)}, "width_1"),
+        ({"hidden": (8,), "max_hidden": (24,), "amounts": (8, 32)}, "width_1"),
+        ({"where": "tile", "regions": (1, 2)}, "in region 1"),
+    ],
 )
 def test_an_environment_with_other_actions_is_refused(trained: LearnedPolicy, options: Any, message: str) -> None:
     env = GrowthVectorEnv(1, TINY, **options)
     with pytest.raises(ValueError, match=message):
         trained.bind(Interface.of(env))
+
+
+def test_it_plays_an_environment_with_other_amounts_as_if_they_were_its_own(trained: LearnedPolicy) -> None:
+    larger = replace(TINY, amounts=(8, 32), max_hidden=(64, 64))
+    known, other = (Interface.of(GrowthVectorEnv(1, config)) for config in (TINY, larger))
+    assert not trained.transferred
+    assert not trained.bind(known).transferred
+    transferred = trained.bind(other)
+    assert transferred.transferred
+    observations, _ = GrowthVectorEnv(3, TINY).reset(seed=4)
+    masks = np.ones((3, 5), dtype=bool)
+    np.testing.assert_array_equal(transferred.act(observations, masks), trained.bind(known).act(observations, masks))
+
+
+def test_it_plays_whole_episodes_with_other_amounts(trained: LearnedPolicy) -> None:
+    larger = replace(TINY, amounts=(8, 32), max_hidden=(64, 64), hidden=(8, 8))
+    records = play(trained.bind, larger, evaluation_contexts(larger, "val", 3))
+    assert all(record.invalid == 0 and len(record.actions) == 4 for record in records)
+
+
+def test_with_regions_amounts_may_differ_and_regions_may_not() -> None:
+    tiled = replace(TINY, where="tile", regions=(1, 2))
+    env = as_vec_env(GrowthVectorEnv(2, tiled))
+    model = build("ppo", env, 0, architecture=SMALL)
+    policy = LearnedPolicy(model.policy, describe("ppo", SMALL, env))
+    assert policy.bind(Interface.of(GrowthVectorEnv(1, tiled, amounts=(2, 8)))).transferred
+    with pytest.raises(ValueError, match="in region 2"):
+        policy.bind(Interface.of(GrowthVectorEnv(1, tiled, regions=(2, 2))))
+
+
+# --- hidden features -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def blind() -> LearnedPolicy:
+    """A policy of the same environment that was trained without price and budget, with spread-out preferences."""
+    env = hide(as_vec_env(GrowthVectorEnv(4, TINY)), ["price", "budget"])
+    model = build("ppo", env, 0, episode=4, architecture=SMALL)
+    model.learn(32)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        for parameter in model.policy.parameters():
+            torch.nn.init.normal_(parameter)
+    hidden = list(expand_hidden(["price", "budget"], env.get_attr("feature_names", 0)[0]))
+    return LearnedPolicy(model.policy, describe("ppo", SMALL, env, hidden=hidden))
+
+
+def test_a_policy_does_not_look_at_what_was_hidden_in_training(blind: LearnedPolicy, tmp_path: Path) -> None:
+    save_policy(tmp_path, blind)
+    env = GrowthVectorEnv(64, TINY)
+    observations, _ = env.reset(seed=1)
+    masks = np.ones((64, 5), dtype=bool)
+    noise = np.random.default_rng(0).random(observations["budget"].shape, dtype=np.float32)
+    other = {**observations, "budget": noise}
+    seeing = LearnedPolicy(blind.module, {**blind.manifest, "hidden": []})
+    loaded = load_policy(tmp_path)
+    for policy in (blind, loaded, loaded.bind(Interface.of(env))):
+        np.testing.assert_array_equal(policy.act(observations, masks), policy.act(other, masks))
+        elsewhere = {**observations, "task": observations["task"] + 1.0}
+        assert not np.array_equal(policy.act(observations, masks), policy.act(elsewhere, masks))
+    assert not np.array_equal(seeing.act(observations, masks), seeing.act(other, masks))
+    assert noise.any()  # what was given stays as it was
+
+
+def test_it_plays_as_in_the_environment_that_hides(blind: LearnedPolicy) -> None:
+    rows = GrowthVectorEnv(8, TINY)
+    env = hide(as_vec_env(rows), ["price", "budget"])
+    env.seed(3)
+    shown = env.reset()
+    whole, _ = GrowthVectorEnv(8, TINY).reset(seed=list(range(3, 11)))
+    assert not np.array_equal(shown["budget"], whole["budget"])
+    masks = shown["action_mask"] > 0.5
+    np.testing.assert_array_equal(blind.act(shown, masks), blind.act(whole, masks))
+
+
+@pytest.mark.parametrize("hidden", [["prise"], "price", 3, [1]])
+def test_a_manifest_that_hides_what_is_not_there_is_refused(blind: LearnedPolicy, hidden: Any, tmp_path: Path) -> None:
+    save_policy(tmp_path, (blind.module, {**blind.manifest, "hidden": hidden}))
+    with pytest.raises(SavedFileError, match=r"unknown feature|hidden is"):
+        load_policy(tmp_path)
 
 
 def test_a_policy_without_names_cannot_be_bound(trained: LearnedPolicy) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents import gates, schedules  # noqa: F401  (registers the policies)
-from agents.comparison import action_rates
+from agents.contest import action_rates
 from agents.evaluation import action_table, evaluation_contexts, play
 from agents.policy import CheapestRegion, Interface, PolicySpec, without_regions
 from growenv.actions import WAIT, ActionTable

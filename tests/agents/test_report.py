@@ -1,146 +1,185 @@
 from __future__ import annotations
 
-import csv
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agents.comparison import BEST_FIXED, Comparison
-from agents.evaluation import EpisodeRecord, play
-from agents.policy import PolicySpec
-from agents.report import results, rows, table, verdict, write
-from agents.search import SearchResult, Trial
-from agents.statistics import Interval
-from agents.timeline import growth_per_decision
-from growenv.actions import ActionTable
-from growenv.streams.tasks import Context
-from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
-
-BEST = PolicySpec("per-task", {"first": [[0, 16]]}, "first task +16/0, later tasks +0/0")
+from agents.pictures import BREAKDOWNS, DIFFERENCES, PROFILES, TIMELINE, TRADE_OFF
+from agents.report import FORMAT, cells_of, contexts_of, results, rows, sweep_figures, table, write
+from agents.statistics import mean, mean_difference, study_interval
+from agents.verify import EPISODES, context_hashes, read_rows
+from tests.agents.fake_env import CONFIG
+from tests.agents.played import BEST, SEARCH, compared, made_sweep, player, tiny_comparison, two
 
 
-def records(policy: str, returns: list[float], index: list[int] | None = None) -> list[EpisodeRecord]:
-    """Episodes with given returns that grew in the first decision by 4 and in the third by 16."""
-    places = index or list(range(len(returns)))
-    context = make_contexts(1)[0].to_json()
-    rest = {"price": 0.1, "budget": 1.0, "acc": 0.8, "bwt": 0.0, "fwt": 0.0, "forgetting": 0.0, "cost": 0.25}
-    return [
-        EpisodeRecord(
-            policy=policy,
-            context=context,
-            index=place,
-            inner_seed=0,
-            return_=value,
-            accuracy=value + 0.1,
-            growth_events=2,
-            invalid=0,
-            diverged=False,
-            actions=(1, 0, 4, 0),
-            **rest,
-        )
-        for place, value in zip(places, returns, strict=True)
-    ]
-
-
-def made(ppo: list[float], best: list[float], index: list[int] | None = None) -> Comparison:
-    search = SearchResult(
-        BEST, (Trial(BEST, 64, 0.5), Trial(PolicySpec("never"), 8, 0.4)), 1234, 14808, ("train", "val")
-    )
-    played = {"ppo": records("ppo", ppo, index), BEST_FIXED: records(BEST_FIXED, best, index)}
-    return Comparison(CONFIG, "test", played, ("ppo",), {BEST_FIXED: search})
+def by_name(comparison: Comparison):
+    return {line.name: line for line in rows(comparison)}
 
 
 def test_rows_by_hand() -> None:
-    first, second = rows(made([0.6, 0.8], [0.5, 0.5]))
-    assert (first.policy, second.policy) == ("ppo", BEST_FIXED)
-    np.testing.assert_allclose([first.return_.mean, first.return_.low, first.return_.high], [0.7, 0.6, 0.8])
-    np.testing.assert_allclose(first.accuracy.mean, 0.8)
-    assert first.difference is not None
-    np.testing.assert_allclose([first.difference.mean, first.difference.low], [0.2, 0.1])
-    assert (first.better, first.trials, first.growths) == (1.0, 1, 2.0)
-    assert (second.difference, second.better, second.trials) == (None, None, 2)
+    first, second = rows(two([0.6, 0.8], [0.5, 0.5]))
+    assert (first.name, first.kind, second.name, second.kind) == ("ppo", "learned", BEST_FIXED, "schedule")
+    np.testing.assert_allclose([first.return_.mean, first.accuracy.mean, first.middle.mean], [0.7, 0.8, 0.7])
+    assert first.over_fixed is not None
+    assert first.improvement is not None
+    np.testing.assert_allclose([first.over_fixed.mean, first.improvement.mean], [0.2, 1.0])
+    assert (first.growths, first.invalid, first.steps, first.seeds) == (2.0, 0.0, 900, (0.7,))
+    assert (second.over_fixed, second.improvement, second.trials, first.trials) == (None, None, 2, 1)
+    assert (first.over_gate, first.under_leader, first.gap) == (None, None, None)
 
 
-def test_inner_seeds_do_not_narrow_the_interval() -> None:
-    once = rows(made([0.6, 0.8], [0.5, 0.5]))[0]
-    twice = rows(made([0.6, 0.6, 0.8, 0.8], [0.5] * 4, [0, 0, 1, 1]))[0]
+def test_intervals_are_those_of_the_whole_study() -> None:
+    policy = player("ppo", "learned", [0.6, 0.8, 0.7], [0.5, 0.9, 0.4])
+    fixed = player(BEST_FIXED, "schedule", [0.5, 0.6, 0.4])
+    line = by_name(compared(policy, fixed))["ppo"]
+    tables = [each.values("return_") for each in (policy, fixed)]
+    assert line.over_fixed == study_interval(mean_difference, tables)
+    assert line.return_here == study_interval(mean, tables[:1], contexts="these")
+    np.testing.assert_allclose(line.seeds, [0.7, 0.6])
+
+
+def test_inner_seeds_are_averaged_within_their_context() -> None:
+    once = by_name(two([0.6, 0.8], [0.5, 0.5]))["ppo"]
+    policy = player("ppo", "learned", [0.5, 0.7, 0.8, 0.8], inner_seeds=2)
+    fixed = player(BEST_FIXED, "schedule", [0.5] * 4, inner_seeds=2)
+    twice = by_name(compared(policy, fixed, inner_seeds=2))["ppo"]
     assert once.return_ == twice.return_
-    assert once.difference == twice.difference
+    assert once.over_fixed == twice.over_fixed
 
 
-def test_a_tie_is_said_in_words() -> None:
-    text = table(made([0.4, 0.6, 0.5, 0.5], [0.5] * 4))
-    assert "ppo: no improvement over the best fixed schedule was shown" in text
-    assert "4 contexts of the test split" in text
+def test_gates_controls_and_the_oracle_have_their_own_columns() -> None:
+    lines = by_name(
+        compared(
+            player("ppo", "learned", [0.6, 0.8, 0.7]),
+            player(BEST_FIXED, "schedule", [0.5, 0.6, 0.55]),
+            player("plateau-tuned", "gate", [0.6, 0.6, 0.6]),
+            player("loss-gate-tuned", "gate", [0.1, 0.9, 0.2]),
+            player("shuffled-actions", "control", [0.4, 0.6, 0.5]),
+            player("oracle", "oracle", [0.8, 0.9, 0.85], steps_per_episode=4800.0),
+        )
+    )
+    assert lines["plateau-tuned"].over_gate is None
+    assert lines["ppo"].over_gate is not None
+    assert lines["shuffled-actions"].under_leader is not None
+    assert lines["ppo"].gap is not None
+    assert lines["ppo"].gap.ratio is not None
+    found = (lines["ppo"].over_gate, lines["shuffled-actions"].under_leader, lines["ppo"].gap.ratio)
+    np.testing.assert_allclose([interval.mean for interval in found], [0.1, 0.2, 0.5])
+    assert [name for name, line in lines.items() if line.gap is not None] == ["ppo"]
+    assert cells_of(lines["oracle"])[-1] == "0 + 4,800 an episode"
+
+
+def test_a_figure_that_was_not_measured_is_unknown() -> None:
+    comparison = two([0.6, 0.8], [0.5, 0.5])
+    policy = comparison.player("ppo")
+    run = (replace(policy.records[0], forgetting=float("nan")), *policy.records[1:])
+    data = results(compared(replace(policy, runs=(run,)), comparison.player(BEST_FIXED)))
+    assert data["players"][0]["forgetting"] == {"mean": None, "low": None, "high": None}
+
+
+def test_the_table_says_what_was_tuned_and_who_played() -> None:
+    comparison = compared(
+        player("ppo", "learned", [0.6, 0.8]),
+        player(BEST_FIXED, "schedule", [0.5, 0.5]),
+        player("rate-matched-random", "control", [0.4, 0.3], note="grows at random at the rates of ppo"),
+    )
+    text = table(comparison)
+    head, _, first, *_ = text.splitlines()
+    assert head.split()[:5] == ["policy", "kind", "return", "accuracy", "cost"]
+    assert first.startswith("ppo                  learned   0.700 [")
     tried = "tried in 1,234 episodes (14,808 steps of the environment) on train and val contexts"
-    assert f"the best of 2 candidates {tried}" in text
-    assert BEST.name in text
+    assert f"best-fixed is {BEST.name}: the best of 2 candidates {tried}." in text
+    assert "rate-matched-random: grows at random at the rates of ppo." in text
+    assert "2 contexts of the val split; mean [95 % interval over contexts]." in text
+    assert text.splitlines()[-1] == "Only 2 contexts were played; a claim needs at least 50."
 
 
-@pytest.mark.parametrize(
-    ("interval", "words"),
-    [
-        (Interval(0.1, 0.05, 0.2), "better than the best fixed schedule"),
-        (Interval(-0.1, -0.2, -0.05), "worse than the best fixed schedule"),
-        (Interval(0.1, -0.05, 0.2), "no improvement over the best fixed schedule was shown"),
-        (Interval(0.1, float("nan"), float("nan")), "no improvement over the best fixed schedule was shown"),
-    ],
-)
-def test_verdicts(interval: Interval, words: str) -> None:
-    assert words in verdict(interval)
-
-
-def test_a_stronger_baseline_is_named() -> None:
-    comparison = made([0.6, 0.7], [0.5, 0.5])
-    records_of = {**comparison.records, "plateau": records("plateau", [0.8, 0.9])}
-    text = table(Comparison(CONFIG, "test", records_of, ("ppo",), comparison.searches))
-    assert "ppo: better than the best fixed schedule in these contexts" in text
-    assert "ppo: worse than plateau, the strongest baseline here, in these contexts (difference -0.2000" in text
-
-
-def test_the_source_of_the_rates_is_named() -> None:
-    comparison = made([0.6, 0.7], [0.5, 0.5])
-    records_of = {**comparison.records, "rate-matched-random": records("rate-matched-random", [0.1, 0.2])}
-    text = table(Comparison(CONFIG, "test", records_of, ("ppo",), comparison.searches))
-    assert "rate-matched-random grows at the rates of ppo." in text
+def test_five_players_in_sixty_four_contexts_take_less_than_two_seconds() -> None:
+    returns = np.random.default_rng(0).normal(0.5, 0.1, (5, 64)).tolist()
+    names = ("ppo", BEST_FIXED, "never", "random", "plateau-tuned")
+    kinds = ("learned", "schedule", "schedule", "control", "gate")
+    players = [player(name, kind, own) for name, kind, own in zip(names, kinds, returns, strict=True)]
+    begun = time.process_time()
+    table(compared(*players))
+    assert time.process_time() - begun < 2.0
 
 
 def test_results_are_strict_json_even_for_one_context() -> None:
-    data = json.loads(json.dumps(results(made([0.6], [0.5])), allow_nan=False))
-    assert data["policies"][0]["return_"] == {"mean": 0.6, "low": None, "high": None}
-    assert data["config"]["tasks"] == 3
-    assert data["searches"][BEST_FIXED]["episodes"] == 1234
+    comparison = two([0.6], [0.5])
+    data = json.loads(json.dumps(results(comparison), allow_nan=False))
+    assert data["format"] == FORMAT == 2
+    assert data["players"][0]["return_"] == {"mean": 0.6, "low": None, "high": None}
+    assert (data["split"], data["contexts"], data["inner_seeds"]) == ("val", 1, 1)
+    assert data["config"]["tasks"] == CONFIG.tasks
+    assert data["searches"][BEST_FIXED]["episodes"] == SEARCH.episodes
+    assert [each["contexts"] for each in data["breakdowns"]["price"]] == [1]
+    assert data["context_hashes"] == context_hashes(contexts_of(comparison))
 
 
-def test_files(tmp_path: Path) -> None:
-    comparison = made([0.6, 0.8], [0.5, 0.5])
-    paths = write(comparison, tmp_path / "new" / "folder", notes={"command": "evaluate.py"})
-    assert [path.name for path in paths] == ["results.json", "episodes.csv", "table.txt", "growth_timeline.png"]
-    assert json.loads(paths[0].read_text())["command"] == "evaluate.py"
-    with paths[1].open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert [(line["policy"], line["index"], float(line["return_"])) for line in lines[:2]] == [
-        ("ppo", "0", 0.6),
-        ("ppo", "1", 0.8),
-    ]
-    assert json.loads(lines[0]["actions"]) == [1, 0, 4, 0]
-    assert Context.from_json(json.loads(lines[0]["context"])) == make_contexts(1)[0]
-    assert paths[2].read_text().strip() == table(comparison).strip()
-    assert paths[3].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert paths[3].stat().st_size > 5000
+def test_a_price_sweep_becomes_plain_figures() -> None:
+    data = json.loads(json.dumps(sweep_figures(made_sweep()), allow_nan=False))
+    assert [family["name"] for family in data["families"]] == ["ppo", "fixed schedules"]
+    np.testing.assert_allclose(data["families"][0]["points"][0], [0.1, 0.7])
+    assert data["families"][0]["hypervolume"] > data["families"][1]["hypervolume"]
+    assert len(data["savings"]["ppo"]) == 3
 
 
-def test_growth_per_decision_by_hand() -> None:
-    grown = records("a", [0.5, 0.5])
-    grown[1] = EpisodeRecord(**{**vars(grown[1]), "actions": (1, 2)})
-    added = growth_per_decision(grown, ActionTable(2, (4, 16)))
-    np.testing.assert_array_equal(added, [[4, 8, 0, 0], [0, 0, 8, 0]])
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    return write(tiny_comparison(), folder, notes={"command": "python evaluate.py"}, sweep=made_sweep(), replays=4)
 
 
-def test_a_policy_that_never_grows_can_be_drawn(tmp_path: Path) -> None:
-    never = play(PolicySpec("never"), CONFIG, make_contexts(2), make_env=FakeVectorEnv)
-    search = SearchResult(BEST, (Trial(BEST, 64, 0.5),), 10, 120, ("val",))
-    comparison = Comparison(CONFIG, "val", {BEST_FIXED: never}, (), {BEST_FIXED: search})
-    assert write(comparison, tmp_path)[3].exists()
+def test_files(written: list[Path]) -> None:
+    names = [path.name for path in written]
+    assert names[:5] == ["results.json", "table.txt", EPISODES, "report.html", "growth_timeline.png"]
+    assert {"differences.png", "profiles.png", "breakdowns.png", "accuracy_and_cost.png"} < set(names)
+    assert {"accuracy_matrices.png", "one_context.png", "final_network_0.png", "final_network_1.png"} < set(names)
+    assert sorted(names) == sorted(path.name for path in written[0].parent.iterdir())
+    for path in written[4:]:
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert path.stat().st_size > 5000
+
+
+def test_written_figures_are_those_of_the_comparison(written: list[Path]) -> None:
+    comparison = tiny_comparison()
+    data = json.loads(written[0].read_text())
+    assert data["command"] == "python evaluate.py"
+    assert "families" in data["price_sweep"]
+    del data["command"], data["price_sweep"]
+    assert data == json.loads(json.dumps(results(comparison)))
+    text = written[1].read_text()
+    assert text.startswith(table(comparison))
+    assert "minus best fixed, by budget:" in text
+
+
+def test_written_episodes_are_read_back(written: list[Path]) -> None:
+    comparison = tiny_comparison()
+    read = read_rows(written[2], contexts_of(comparison))
+    assert read == {each.name: each.runs for each in comparison.players}
+
+
+def test_baselines_alone_are_written_without_replays(tmp_path: Path) -> None:
+    comparison = compared(player(BEST_FIXED, "schedule", [0.5, 0.6]), player("never", "schedule", [0.4, 0.3]))
+    paths = write(comparison, tmp_path)
+    assert "one_context.png" not in [path.name for path in paths]
+    assert "No learned policy played" in paths[1].read_text()
+
+
+def test_no_replays_leave_the_details_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replay(*given: object) -> None:
+        raise AssertionError("something was replayed")
+
+    def draw(comparison: Comparison, lines: object, breakdowns: object, detail: object, *rest: object):
+        assert detail is None
+        return dict.fromkeys((TIMELINE, DIFFERENCES, PROFILES, BREAKDOWNS, TRADE_OFF), b"")
+
+    monkeypatch.setattr("agents.showcase.showcase", replay)
+    monkeypatch.setattr("agents.pictures.pictures_of", draw)
+    paths = write(two([0.6, 0.8], [0.5, 0.5]), tmp_path, replays=0)
+    assert "No episodes were replayed" in paths[3].read_text()

@@ -2,15 +2,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.cache import SearchCache
 from agents.families import gate_family, per_task_spec
 from agents.policy import PolicySpec
-from agents.search import Scoreboard, affordable, best_fixed_schedule, cost, halve, rungs, tune, tuning_contexts
+from agents.search import (
+    Scoreboard,
+    SearchResult,
+    affordable,
+    best_fixed_schedule,
+    cost,
+    episode_budget,
+    final_contexts,
+    halve,
+    rungs,
+    tune,
+    tuning_contexts,
+)
 from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
 from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts, with_tasks
@@ -110,10 +125,82 @@ def test_progress_counts_against_the_budget() -> None:
 
 
 def test_tune_takes_what_the_budget_allows() -> None:
+    # Two thirds of the budget explore, that is two candidates on eight contexts.
     result = tune(SPECS, CONFIG, make_contexts(8, price=0.2), episodes=24, make_env=FakeVectorEnv)
-    assert len(result.trials) == 3
-    assert result.episodes == 24
-    assert result.best == SPECS[2]
+    assert len(result.trials) == 2
+    assert result.episodes == 16
+    assert result.best == SPECS[1]
+
+
+@pytest.mark.parametrize("episodes", [64, 65, 90, 130, 400, 1000, 3000])
+def test_tune_keeps_to_its_budget(episodes: int) -> None:
+    result = tune(gate_family(CONFIG, "plateau"), CONFIG, make_contexts(64), episodes=episodes, make_env=FakeVectorEnv)
+    assert result.episodes <= episodes
+    assert result.trials[0].contexts == 64
+
+
+def test_few_settings_play_on_more_contexts_and_are_refined() -> None:
+    specs = gate_family(CONFIG, "loss-gate")[:6]
+    result = tune(specs, CONFIG, make_contexts(256), steps=3000 * 12, make_env=FakeVectorEnv)
+    on = {trial.spec.key: trial.contexts for trial in result.trials}
+    assert all(on[spec.key] >= 64 for spec in specs), "the first rung has as many contexts as the budget allows"
+    assert len(on) > len(specs)
+    assert sum(contexts == 256 for contexts in on.values()) >= 8
+    assert 2000 < result.episodes <= 3000
+
+
+def test_refinement_finds_what_lies_between_the_values_of_a_range() -> None:
+    # Growth by 4 while the loss is at least tau. The best number of neurons needs a tau that no range has.
+    contexts = make_contexts(64, price=0.3)
+    coarse = [PolicySpec("loss-gate", {"tau": tau, "rounds": 1, "amount": 4}) for tau in (0.5, 0.05)]
+    result = tune(coarse, CONFIG, contexts, episodes=2000, make_env=FakeVectorEnv)
+    assert result.best.options["tau"] not in (0.5, 0.05)
+    scores = {trial.spec.key: trial.mean for trial in result.trials}
+    assert scores[result.best.key] > max(scores[spec.key] for spec in coarse)
+
+
+def test_steps_are_turned_into_episodes_of_this_environment() -> None:
+    assert episode_budget(CONFIG, 12) == 1
+    assert episode_budget(CONFIG, 13) == 2
+    assert episode_budget(GrowthConfig(), 180_000) == 6000
+    with pytest.raises(ValueError, match="at least one step, got 0"):
+        episode_budget(CONFIG, 0)
+    one, two = (
+        best_fixed_schedule(CONFIG, make_contexts(64), **budget, make_env=FakeVectorEnv)
+        for budget in ({"steps": 600 * 12}, {"episodes": 600})
+    )
+    assert one == two
+    assert one.steps <= 600 * 12
+
+
+def test_larger_budgets_bring_larger_finals() -> None:
+    assert [final_contexts(budget) for budget in (1, 2559, 2560, 5119, 5120, 100_000)] == [64, 64, 128, 128, 256, 256]
+    result = tune(SPECS[:2], CONFIG, steps=2560 * 12, make_env=FakeVectorEnv)
+    assert [trial.contexts for trial in result.trials] == [128, 128]
+
+
+class CountedEnv(FakeVectorEnv):
+    """Counts how many have been built."""
+
+    built = 0
+
+    def __init__(self, config: GrowthConfig, rows: int) -> None:
+        super().__init__(config, rows)
+        CountedEnv.built += 1
+
+
+def test_a_kept_search_plays_nothing(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"make_env": CountedEnv, "cache": SearchCache(tmp_path)}
+
+    def search() -> tuple[SearchResult, SearchResult]:
+        schedule = best_fixed_schedule(CONFIG, make_contexts(64), episodes=500, **options)
+        return schedule, tune(SPECS, CONFIG, make_contexts(8), episodes=100, **options)
+
+    first, built = search(), CountedEnv.built
+    assert search() == first
+    assert CountedEnv.built == built
+    tune(SPECS[1:], CONFIG, make_contexts(8), episodes=100, **options)
+    assert CountedEnv.built > built
 
 
 def test_steps_are_the_decisions_that_were_played() -> None:
@@ -144,7 +231,8 @@ def test_gates_are_tuned_with_their_signals_and_schedules_without() -> None:
 
     tune(gate_family(CONFIG, "fragrow"), CONFIG, make_contexts(8), episodes=100, make_env=make)
     tune(SPECS, CONFIG, make_contexts(8), episodes=100, make_env=make)
-    assert seen == [("gap",), ()]
+    assert set(seen[:-1]) == {("gap",)}
+    assert seen[-1] == ()
 
 
 def test_the_first_candidate_is_in_the_final() -> None:
@@ -160,6 +248,7 @@ def test_the_first_candidate_is_in_the_final() -> None:
 def test_result_is_json() -> None:
     result = tune(SPECS[:2], CONFIG, make_contexts(8), episodes=100, make_env=FakeVectorEnv)
     data = json.loads(json.dumps(result.to_json()))
+    assert SearchResult.from_json(data) == result
     assert PolicySpec.from_json(data["best"]) == result.best
     assert [trial["contexts"] for trial in data["trials"]] == [8, 8]
     assert (data["episodes"], data["steps"], data["splits"]) == (16, 16 * 12, ["val"])
@@ -172,6 +261,8 @@ def test_impossible_searches_are_refused() -> None:
         best_fixed_schedule(CONFIG, make_contexts(64), episodes=100, make_env=FakeVectorEnv)
     with pytest.raises(ValueError, match="too few for 64 contexts"):
         tune(SPECS, CONFIG, make_contexts(64), episodes=10, make_env=FakeVectorEnv)
+    with pytest.raises(ValueError, match="and 0 policies"):
+        tune([], CONFIG, make_contexts(64), make_env=FakeVectorEnv)
 
 
 def test_a_family_that_is_used_up_ends_the_search() -> None:
