@@ -90,14 +90,17 @@ def _compared(comparison: Comparison) -> Parts:
     trained = f"Learned policies and their training seeds: {', '.join(seeds)}. " if seeds else ""
     low, high = config.budget
     cheap, dear = config.price
+    tasks = f"{config.tasks} tasks" + (" or more" if comparison.split == "ood" else "")
+    tuned = "Policies and baselines were tuned on train and val contexts only, which this split does not share."
+    if comparison.split in ("train", "val"):
+        tuned = "Policies and baselines were tuned on train and val contexts, so some of these may have been seen."
     words = (
         f"{count} players grew networks on the same {comparison.contexts} contexts of the {comparison.split} split, "
         f"each with {comparison.inner_seeds} inner seed{'s' if comparison.inner_seeds > 1 else ''} (initial weights "
         "and order of minibatches), so that episodes differ by the players' actions alone. A context is a stream of "
-        f"{config.tasks} tasks or more, a budget ({low:g} to {high:g} of the capacity) and a price ({cheap:g} to "
-        f"{dear:g} for the whole capacity). {trained}The return is validation accuracy at the end, mean over the "
-        "tasks, minus the price times the share of the capacity newly used. Baselines were tuned on train and val "
-        "contexts only, which no other split shares."
+        f"{tasks}, a budget ({low:g} to {high:g} of the capacity) and a price ({cheap:g} to {dear:g} for the whole "
+        f"capacity). {trained}The return is validation accuracy at the end, mean over the tasks, minus the price times "
+        f"the share of the capacity newly used. {tuned}"
     )
     return [paragraph(words)]
 

@@ -247,18 +247,6 @@ def breakdowns_of(comparison: Comparison, seed: int = 0) -> dict[str, tuple[Bin,
     return {by: breakdown(comparison, by, seed=seed) for by in FIGURES}
 
 
-def sweep_figures(sweep: PriceSweep) -> dict[str, Any]:
-    """The points, hypervolumes and savings of policies at several prices as plain types."""
-    families = [
-        {"name": family.name, "labels": family.labels, "points": family.points(), "hypervolume": family.hypervolume}
-        for family in sweep.families
-    ]
-    savings = {name: [asdict(saving) for saving in found] for name, found in sweep.savings.items()}
-    rest = {"initial_cost": sweep.initial_cost, "contexts": sweep.contexts}
-    plain: dict[str, Any] = _plain({"families": families, "savings": savings, **rest})
-    return plain
-
-
 def _plain(value: Any) -> Any:
     """JSON has no NaN: what is unknown, such as the ends of an interval over one context, becomes null."""
     if isinstance(value, Mapping):
@@ -303,7 +291,7 @@ def write(
     pictures = pictures_of(comparison, lines, breakdowns, detail, sweep, seed)
     figures = {
         **results(comparison, seed, lines, breakdowns),
-        **({"price_sweep": sweep_figures(sweep)} if sweep else {}),
+        **({"price_sweep": _plain(sweep.to_json())} if sweep else {}),
     }
     text = [table(comparison, seed, lines), *(breakdown_text(by, bins) for by, bins in breakdowns.items())]
     write_json(folder / "results.json", {**figures, **(notes or {})})

@@ -133,7 +133,9 @@ def reactions(comparison: Comparison, lines: Sequence[Row]) -> list[str]:
         found = " and ".join(f"{name} (policy minus control {words})" for name, words in as_well.items())
         return [f"{leader}: the policy does not react, as far as was shown: as well as it does {found}"]
     found = " and ".join(f"{name} ({signed(difference)})" for name, difference in known.items())
-    return [f"{leader}: the policy reacts: it is better than {found}, which grow as much without looking"]
+    if AVERAGE not in known:  # a clock alone can beat permuted times
+        return [f"{leader}: when it grows matters, it is better than {found}; {AVERAGE} did not play to show why"]
+    return [f"{leader}: the policy reacts: it is better than {found}, which grow without looking"]
 
 
 def ablation_words(comparison: Comparison, line: Row) -> str:

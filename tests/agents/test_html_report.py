@@ -201,6 +201,11 @@ def test_sections_without_data_say_so() -> None:
         assert words in read.text
 
 
+@pytest.mark.parametrize(("split", "words"), [("val", "some of these may have been seen"), ("test", "does not share")])
+def test_the_page_says_whether_contexts_were_used_for_tuning(split: str, words: str) -> None:
+    assert words in Checker(made(replace(full(), split=split))).text
+
+
 def test_every_training_seed_is_listed() -> None:
     assert "0.7500, 0.7500" in Checker(made(full())).text
 

@@ -80,6 +80,12 @@ def test_controls_that_fall_behind_mean_that_it_reacts() -> None:
     assert "and shuffled-actions (+0.2000 [" in text
 
 
+def test_permuted_times_alone_do_not_show_that_it_reacts() -> None:
+    text = said(study(shuffled_actions=LOW))
+    assert "ppo: when it grows matters, it is better than shuffled-actions (+0.2000 [" in text
+    assert "the policy reacts" not in text
+
+
 def test_one_context_tells_nothing() -> None:
     text = said(
         compared(
