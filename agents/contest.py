@@ -120,7 +120,7 @@ def compare(
         trained: learned policies.
         policies: names of baselines (see `agents.baselines.known_policies`) or specs.
         source: the environment that the policies were trained in. If it is another one, what is tuned is tuned there as
-            well and plays besides, as ``<name> of the source``.
+            well, with as many steps as training took, and plays besides, as ``<name> of the source``.
 
     Raises:
         UnknownNameError: no such policy.
@@ -134,7 +134,8 @@ def compare(
     leader = next((player for player in players if player.kind == "learned"), None)
     specs, searches = _specs(contest, names)
     if source is not None and replace(source, split=config.split) != config:
-        specs += _from_source(contest, source, list(searches))
+        steps = max([contest.steps, *(each.steps for each in trained)])  # as many as training took there
+        specs += _from_source(replace(contest, config=source, steps=steps), config, list(searches))
     played = contest.play("baselines", specs)
     for spec, run in zip(specs, played, strict=True):
         tuning = searches[spec.name].steps if spec.name in searches else 0
@@ -170,10 +171,10 @@ def _specs(contest: Contest, names: Sequence[str | PolicySpec]) -> tuple[list[Po
     return specs, searches
 
 
-def _from_source(contest: Contest, source: GrowthConfig, names: Sequence[str]) -> list[PolicySpec]:
-    """The tuned baselines, tuned in the environment where the learned policies were trained."""
-    found = [(name, tuned(replace(contest, config=source), name).best) for name in names]
-    return [replace(transferred(spec, source, contest.config), label=f"{name} of the source") for name, spec in found]
+def _from_source(there: Contest, target: GrowthConfig, names: Sequence[str]) -> list[PolicySpec]:
+    """The tuned baselines, tuned where the learned policies were trained, with the target's amounts."""
+    found = [(name, tuned(there, name).best) for name in names]
+    return [replace(transferred(spec, there.config, target), label=f"{name} of the source") for name, spec in found]
 
 
 def tuned(contest: Contest, name: str) -> SearchResult:
@@ -248,10 +249,11 @@ def _searchers(contest: Contest, name: str) -> list[Player]:
     """Players that try growth out before they act."""
     if name == ORACLE:
         return _oracles(contest)
-    search, note = {
+    searches: dict[str, tuple[Callable[..., tuple[list[EpisodeRecord], float]], str]] = {
         LOOK_AHEAD: (look_ahead, "tries every action to the end of the task before each decision"),
         PER_TASK: (per_task_search, "tries expansions of each task, proposed by a controller, and keeps the best"),
-    }[name]
+    }
+    search, note = searches[name]
     records, steps = search(
         contest.config, contest.contexts, rows=contest.rows, progress=contest.stage(name), make_env=contest.make_env
     )

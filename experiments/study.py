@@ -29,9 +29,12 @@ from agents.saving import write_json  # noqa: E402
 SEEDS, ABLATION_SEEDS = "0..9", "0..2"
 HIDDEN = ("price", "budget", "context")
 """What the policies of the ablations are trained without, one set each."""
-BASELINES = ("never", "static-large", "random", "periodic", "doubling", "best-fixed", "gates", "controls")
+BASELINES = ("never", "static-large", "random", "periodic", "doubling", "best-fixed", "controls")
 IMAGES = ("never", "periodic", "best-fixed", "loss-gate-tuned", "rate-matched-random")
 """Baselines on images of 28x28 pixels, where an episode costs ten times as much."""
+
+IMAGE_STEPS = "30000"
+"""Steps of each search on images: 1,000 episodes."""
 
 
 @dataclass
@@ -65,21 +68,21 @@ def steps(args: Args) -> list[Step]:
     training = ("train_agent.py", "--jobs", str(args.processes), "--no-compare")
     learned = ("--train-runs", str(runs / "ppo" / "*"))
     blind = tuple(str(runs / f"without-{words}" / "ppo" / "*") for words in HIDDEN)
-    images = ("--contexts", "64", "--policies", *IMAGES)
+    images = ("--contexts", "64", "--inner-seeds", "1", "--policies", *IMAGES)
     found = [Step("train", (*training, "--seeds", SEEDS, "--log-folder", str(runs)))]
     found += [
         Step(f"train-without-{words}", (*training, "--seeds", ABLATION_SEEDS, "--hide", words, "--log-folder", folder))
         for words, folder in ((words, str(runs / f"without-{words}")) for words in HIDDEN)
     ]
-    test = ("--contexts", "256", "--policies", *BASELINES, "searches", "oracle", "--prices", "sweep")
+    test = ("--contexts", "256", "--policies", *BASELINES, "gates", "searches", "oracle", "--prices", "sweep")
     found += [
         Step("curves", ("experiments/learning.py", "--runs", str(runs / "ppo" / "*"), "--out", str(out / "learning"))),
         Step("test", ("evaluate.py", *learned, *blind, *test, *several, "--out", str(out / "mixed-digits"))),
         Step(
             "ood",
             (
-                *("evaluate.py", *learned, "--split", "ood", "--contexts", "256", "--policies", *BASELINES),
-                *(*several, "--out", str(out / "mixed-digits-ood")),
+                *("evaluate.py", *learned, "--split", "ood", "--contexts", "256", "--inner-seeds", "1"),
+                *("--policies", *BASELINES, "tuned-gates", *several, "--out", str(out / "mixed-digits-ood")),
             ),
         ),
     ]
@@ -87,8 +90,8 @@ def steps(args: Args) -> list[Step]:
         Step(
             name.lower(),
             (
-                *("evaluate.py", *learned, "--env", f"growenv/Mixed{name}-v1", *images, "--search-steps", "60000"),
-                *("--inner-seeds", "1", *several, "--out", str(out / f"mixed-{name.lower()}")),
+                *("evaluate.py", *learned, "--env", f"growenv/Mixed{name}-v1", *images, "--search-steps", IMAGE_STEPS),
+                *(*several, "--out", str(out / f"mixed-{name.lower()}")),
             ),
         )
         for name in ("MNIST", "FashionMNIST")
