@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,7 +130,8 @@ def expanded(words: Sequence[str]) -> list[str]:
     """The words with patterns of folders replaced by the folders, in the order of their numbers."""
     found: list[str] = []
     for word in words:
-        folders = [path.relative_to(ROOT) for path in ROOT.glob(word) if path.is_dir()] if "*" in word else []
+        places = [Path(place) for place in glob(str(ROOT / word))] if "*" in word else []
+        folders = [place.relative_to(ROOT) if place.is_relative_to(ROOT) else place for place in places]
         found += map(str, sorted(folders, key=lambda path: (len(path.name), path.name))) if folders else [word]
     return found
 
