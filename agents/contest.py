@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,22 +180,15 @@ def _from_source(there: Contest, target: GrowthConfig, names: Sequence[str]) -> 
 
 def tuned(contest: Contest, name: str) -> SearchResult:
     """The best fixed schedule, or the best setting of ``<gate>-tuned``, found on train and val contexts."""
-    progress = contest.stage("search of fixed schedules" if name == BEST_FIXED else f"tuning of {name[: -len(TUNED)]}")
+    gate = name.removesuffix(TUNED)
     if name == BEST_FIXED:
-        return best_fixed_schedule(
-            contest.config,
-            steps=contest.steps,
-            rows=contest.rows,
-            progress=progress,
-            make_env=contest.make_env,
-            cache=contest.cache,
-        )
-    return tune(
-        gate_family(contest.config, name.removesuffix(TUNED)),
-        contest.config,
+        search, stage = partial(best_fixed_schedule, contest.config), "search of fixed schedules"
+    else:
+        search, stage = partial(tune, gate_family(contest.config, gate), contest.config), f"tuning of {gate}"
+    return search(
         steps=contest.steps,
         rows=contest.rows,
-        progress=progress,
+        progress=contest.stage(stage),
         make_env=contest.make_env,
         cache=contest.cache,
     )

@@ -14,7 +14,7 @@ STYLE = """
   :root { --ink: #e8e6e3; --paper: #1b1b1d; --faint: #a5a29d; --line: #3c3c40; --mark: #ff8f5e; --box: #262629; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--paper); color: var(--ink);
        font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
@@ -24,7 +24,7 @@ nav ol { columns: 18rem; column-gap: 2rem; font-size: .9rem; padding-left: 1.5re
 .verdict { background: var(--box); border-left: 4px solid var(--mark); padding: .5rem 1rem .5rem 2.2rem; }
 .verdict li { margin: .35rem 0; }
 .wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--faint); padding-bottom: .35rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line);
          overflow-wrap: normal; }
