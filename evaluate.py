@@ -20,9 +20,9 @@ from agents.contest import Contest, compare
 from agents.evaluated import Evaluated, environment_config, from_folders
 from agents.parallel import processes
 from agents.price_sweep import PRICES, sweep_prices
-from agents.report import table, write
-from agents.run_folder import versions
+from agents.report.tables import table, write
 from agents.search import FEWEST, STEPS
+from agents.training.run_folder import versions
 from agents.verify import verify_folder
 
 ROOT = Path(__file__).parent

@@ -16,7 +16,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import growenv
-from agents import checkpoints, gates, schedules  # noqa: F401  (the last two register policies)
+from agents import gates, schedules  # noqa: F401  (they register policies)
 from agents.algorithms import algorithm, build
 from agents.arguments import fail, keyword_values, option, parse
 from agents.baselines import kind_of
@@ -28,15 +28,16 @@ from agents.hyperparameters import hyperparameters
 from agents.learned import describe, load_policy
 from agents.parallel import processes
 from agents.policy import PolicyFactory, PolicySpec
-from agents.report import table
-from agents.run_folder import CHECKPOINT, COMPARISON, RunFolder
+from agents.report.tables import table
 from agents.saving import MANIFEST, TENSORS, write_atomically
 from agents.search import best_fixed_schedule
-from agents.several_seeds import STOPPED, parse_seeds, train_seeds
-from agents.tracking import Tracker, track, tracker_module
-from agents.training import Recorder, monitored, train
-from agents.tuned import changed, read_tuned
-from agents.validation import Evaluator, SeededEpisodes, ValContexts
+from agents.training import checkpoints
+from agents.training.recorder import Recorder, monitored, train
+from agents.training.run_folder import CHECKPOINT, COMPARISON, RunFolder
+from agents.training.several_seeds import STOPPED, parse_seeds, train_seeds
+from agents.training.tracking import Tracker, track, tracker_module
+from agents.training.tuned import changed, read_tuned
+from agents.training.validation import Evaluator, SeededEpisodes, ValContexts
 
 STEPS = 180_000
 VAL_EPISODES = 64

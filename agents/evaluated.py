@@ -13,7 +13,7 @@ import numpy as np
 from agents.comparison import Trained
 from agents.environments import find_environment, is_growth
 from agents.learned import LearnedPolicy, load_policy
-from agents.run_folder import EVALUATIONS
+from agents.training.run_folder import EVALUATIONS
 from growenv.config import GrowthConfig
 from growenv.registry import UnknownNameError
 from growenv.vector_env import GrowthVectorEnv

@@ -41,8 +41,8 @@ from agents.evaluation import evaluation_contexts
 from agents.hyperparameters import ALGORITHMS, hyperparameters
 from agents.learned import describe
 from agents.saving import write_json
-from agents.tuned import changed
-from agents.validation import ValContexts
+from agents.training.tuned import changed
+from agents.training.validation import ValContexts
 
 FIRST_SEED = 1000  # training seeds begin here, far from those of studies
 FEWEST_SEEDS = 3

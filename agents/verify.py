@@ -333,7 +333,7 @@ def verify(
 
 
 def verify_folder(folder: Path, sample: int, seed: int = 0) -> Verification:
-    """Replay a sample of the episodes that `agents.report.write` left in a folder.
+    """Replay a sample of the episodes that `agents.report.tables.write` left in a folder.
 
     Args:
         folder: where ``results.json`` and the episodes are.

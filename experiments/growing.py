@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 
-from agents.run_folder import versions
 from agents.statistics import Interval, mean_interval, paired_interval
+from agents.training.run_folder import versions
 from growenv.config import GrowthConfig
 from growenv.growth import OPERATORS, GrowthOperator, RandomGrowth
 from growenv.learner import Learner

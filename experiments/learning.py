@@ -24,10 +24,10 @@ from agents.cache import SearchCache  # noqa: E402
 from agents.comparison import BEST_FIXED  # noqa: E402
 from agents.contest import Contest, tuned  # noqa: E402
 from agents.evaluated import from_folders  # noqa: E402
-from agents.learning_curves import draw_learning_curves, seconds_to_reach  # noqa: E402
-from agents.progress import read_progress  # noqa: E402
-from agents.run_folder import versions  # noqa: E402
 from agents.saving import write_json  # noqa: E402
+from agents.training.learning_curves import draw_learning_curves, seconds_to_reach  # noqa: E402
+from agents.training.progress import read_progress  # noqa: E402
+from agents.training.run_folder import versions  # noqa: E402
 from train_agent import VAL_EPISODES  # noqa: E402
 
 

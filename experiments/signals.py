@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agents.evaluation import evaluation_contexts, play
 from agents.learned import load_policy
-from agents.run_folder import versions
 from agents.statistics import Interval, crossed_interval, mean_interval
+from agents.training.run_folder import versions
 from growenv.config import GrowthConfig
 from growenv.growth.signals import ALL
 

@@ -13,7 +13,7 @@ import evaluate
 import train_agent
 from agents.arguments import parse
 from agents.baselines import expand
-from agents.several_seeds import parse_seeds
+from agents.training.several_seeds import parse_seeds
 from experiments import learning, study
 
 SCRIPTS = {

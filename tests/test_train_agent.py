@@ -19,12 +19,14 @@ import pytest
 import torch
 
 import train_agent
-from agents import checkpoints, saving, training
+from agents import saving
 from agents.algorithms import known_algorithms
 from agents.learned import load_module, load_policy
-from agents.progress import COLUMNS, read_progress
-from agents.run_folder import RunFolder
 from agents.saving import read_tensors, write_json
+from agents.training import checkpoints
+from agents.training import recorder as training
+from agents.training.progress import COLUMNS, read_progress
+from agents.training.run_folder import RunFolder
 from tests.scripted_env import ScriptedEnv
 
 ROOT = Path(train_agent.__file__).parent

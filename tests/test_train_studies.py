@@ -11,9 +11,9 @@ import pytest
 
 import train_agent
 from agents.learned import load_module, load_policy
-from agents.progress import read_progress
-from agents.run_folder import RunFolder
 from agents.saving import write_json
+from agents.training.progress import read_progress
+from agents.training.run_folder import RunFolder
 from tests.agents.test_tracking import install
 from tests.test_train_agent import SMALL, episodes, interrupt_at, quick, refused, start, tensors
 

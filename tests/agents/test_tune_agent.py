@@ -12,8 +12,8 @@ import torch
 
 from agents import tune_agent
 from agents.hyperparameters import ALGORITHMS, hyperparameters
+from agents.training.tuned import changed, read_tuned
 from agents.tune_agent import ACTOR_CRITIC, Args, Range, built_in, space
-from agents.tuned import changed, read_tuned
 
 TINY = ["tasks:2", "decisions:2", "minibatches:1", "validation_samples:16", "test_samples:16", "budget:0.9"]
 WORDS = ["--trials", "2", "-n", "16", "--n-envs", "4", "--contexts", "2", "--env-kwargs", *TINY]

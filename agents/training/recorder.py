@@ -21,13 +21,13 @@ from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from agents import checkpoints
 from agents.learned import save_policy
-from agents.progress import ROWS_PLANNED, ProgressFile, Tally, figures_of_update
-from agents.run_folder import CHECKPOINT, EVALUATIONS, MONITOR, PROGRESS, RunFolder
 from agents.saving import SavedFileError, write_atomically
-from agents.tracking import Tracker
-from agents.validation import Evaluator
+from agents.training import checkpoints
+from agents.training.progress import ROWS_PLANNED, ProgressFile, Tally, figures_of_update
+from agents.training.run_folder import CHECKPOINT, EVALUATIONS, MONITOR, PROGRESS, RunFolder
+from agents.training.tracking import Tracker
+from agents.training.validation import Evaluator
 
 CHECKPOINT_SECONDS = 20.0
 CAPTURE_SECONDS = 1.0

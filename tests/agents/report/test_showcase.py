@@ -8,9 +8,9 @@ import pytest
 from agents.comparison import BEST_FIXED
 from agents.evaluation import evaluation_contexts, play
 from agents.policy import PolicySpec
-from agents.showcase import Showcase, mean_matrix, replay_course, showcase, typical
+from agents.report.showcase import Showcase, mean_matrix, replay_course, showcase, typical
 from growenv.vector_env import GrowthVectorEnv
-from tests.agents.played import TINY, compared, player, tiny_comparison
+from tests.agents.report.played import TINY, compared, player, tiny_comparison
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents import pictures as files
 from agents.amortised import HEAD as COMPUTE_HEAD
 from agents.amortised import amortised
-from agents.breakdown import Bin, best_gate
 from agents.comparison import BEST_FIXED, Comparison
-from agents.html_parts import code, document, listing, paragraph, picture, table
 from agents.price_sweep import PriceSweep
-from agents.report import HEAD, Row, cells_of, notes_of
-from agents.showcase import Showcase
-from agents.verdicts import gap_words, reactions, signed, verdicts
+from agents.report import pictures as files
+from agents.report.breakdown import Bin, best_gate
+from agents.report.html_parts import code, document, listing, paragraph, picture, table
+from agents.report.showcase import Showcase
+from agents.report.tables import HEAD, Row, cells_of, notes_of
+from agents.report.verdicts import gap_words, reactions, signed, verdicts
 
 Parts = list[str]
 
@@ -45,9 +45,9 @@ def page(
 
     Args:
         comparison: what was played.
-        lines: from `agents.report.rows`.
-        breakdowns: from `agents.breakdown.breakdown`, by what the contexts were sorted by.
-        pictures: PNG files by name, from `agents.pictures.pictures_of`.
+        lines: from `agents.report.tables.rows`.
+        breakdowns: from `agents.report.breakdown.breakdown`, by what the contexts were sorted by.
+        pictures: PNG files by name, from `agents.report.pictures.pictures_of`.
         detail: what replaying has shown; None if nothing was replayed.
         sweep: policies at several prices; None if there are none.
         notes: ``command``, ``versions`` and ``origins`` are shown, as far as they are there.

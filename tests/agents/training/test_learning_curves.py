@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from agents import learning_curves
-from agents.learning_curves import draw_learning_curves, read_progress, seconds_to_reach
-from agents.progress import COLUMNS, ProgressFile, Tally, figures_of_update
 from agents.saving import SavedFileError
+from agents.training import learning_curves
+from agents.training.learning_curves import draw_learning_curves, read_progress, seconds_to_reach
+from agents.training.progress import COLUMNS, ProgressFile, Tally, figures_of_update
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:

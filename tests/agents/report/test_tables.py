@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from agents.comparison import BEST_FIXED, Comparison
-from agents.pictures import BREAKDOWNS, DIFFERENCES, PROFILES, TIMELINE, TRADE_OFF
-from agents.report import FORMAT, cells_of, contexts_of, results, rows, table, write
+from agents.report.pictures import BREAKDOWNS, DIFFERENCES, PROFILES, TIMELINE, TRADE_OFF
+from agents.report.tables import FORMAT, cells_of, contexts_of, results, rows, table, write
 from agents.statistics import mean, mean_difference, study_interval
 from agents.verify import EPISODES, context_hashes, read_rows, verify_folder
 from tests.agents.fake_env import CONFIG
-from tests.agents.played import BEST, SEARCH, compared, made_sweep, player, tiny_comparison, two
+from tests.agents.report.played import BEST, SEARCH, compared, made_sweep, player, tiny_comparison, two
 
 
 def by_name(comparison: Comparison):
@@ -176,7 +176,7 @@ def test_no_replays_leave_the_details_out(tmp_path: Path, monkeypatch: pytest.Mo
         assert detail is None
         return dict.fromkeys((TIMELINE, DIFFERENCES, PROFILES, BREAKDOWNS, TRADE_OFF), b"")
 
-    monkeypatch.setattr("agents.showcase.showcase", replay)
-    monkeypatch.setattr("agents.pictures.pictures_of", draw)
+    monkeypatch.setattr("agents.report.showcase.showcase", replay)
+    monkeypatch.setattr("agents.report.pictures.pictures_of", draw)
     paths = write(two([0.6, 0.8], [0.5, 0.5]), tmp_path, replays=0)
     assert "No episodes were replayed" in paths[3].read_text()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents.run_folder import SETTING, RunFolder
-from agents.several_seeds import Processes, find_run, parse_seeds, summary, train_seeds
+from agents.training.run_folder import SETTING, RunFolder
+from agents.training.several_seeds import Processes, find_run, parse_seeds, summary, train_seeds
 
 BASE: dict[str, Any] = {**dict.fromkeys(SETTING, 0), "algo": "ppo", "n": 100, "hide": []}
 

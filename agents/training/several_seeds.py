@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.run_folder import CHECKPOINT, CONFIG, RunFolder
 from agents.saving import SavedFileError
+from agents.training.run_folder import CHECKPOINT, CONFIG, RunFolder
 
 MOST = 1000
 STOPPED = 130  # exit code of a process that Ctrl-C ended

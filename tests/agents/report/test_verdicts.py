@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from agents.comparison import BEST_FIXED, Comparison
-from agents.report import rows
+from agents.report.tables import rows
+from agents.report.verdicts import verdict, verdicts
 from agents.statistics import Interval
-from agents.verdicts import verdict, verdicts
-from tests.agents.played import compared, player, two
+from tests.agents.report.played import compared, player, two
 
 NAN = float("nan")
 UP = [0.60, 0.62, 0.58, 0.61, 0.59, 0.60]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.tracking import track, tracker_module
+from agents.training.tracking import track, tracker_module
 
 SETTING = {"algo": "ppo", "hyperparameters": {"learning_rate": 0.5}}
 

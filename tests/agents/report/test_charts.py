@@ -7,8 +7,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from agents.breakdown import breakdown
-from agents.charts import (
+from agents.comparison import BEST_FIXED, KINDS, Comparison
+from agents.report.breakdown import breakdown
+from agents.report.charts import (
     COLOURS,
     REFERENCE,
     colour,
@@ -19,13 +20,12 @@ from agents.charts import (
     draw_trade_off,
     png,
 )
-from agents.comparison import BEST_FIXED, KINDS, Comparison
-from agents.pictures import pictures_of
-from agents.report import breakdowns_of, rows
-from agents.showcase import Course
-from agents.timeline import draw_courses, draw_timeline, growth_per_decision
+from agents.report.pictures import pictures_of
+from agents.report.showcase import Course
+from agents.report.tables import breakdowns_of, rows
+from agents.report.timeline import draw_courses, draw_timeline, growth_per_decision
 from growenv.actions import ActionTable
-from tests.agents.played import compared, episodes, made_sweep, player
+from tests.agents.report.played import compared, episodes, made_sweep, player
 
 
 def four() -> Comparison:
@@ -117,7 +117,7 @@ def test_growth_per_decision_by_hand() -> None:
 
 
 def test_a_timeline_of_many_players_leaves_out_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.timeline.MOST", 4)
+    monkeypatch.setattr("agents.report.timeline.MOST", 4)
     others = [player(f"gate {n}", "gate", [0.9 - 0.01 * n]) for n in range(4)]
     comparison = compared(player("ppo", "learned", [0.1]), player(BEST_FIXED, "schedule", [0.2]), *others)
     text = words(draw_timeline(comparison, rows(comparison)))

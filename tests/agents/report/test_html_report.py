@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import pictures as files
-from agents.charts import draw_matrices, png
 from agents.comparison import BEST_FIXED, Comparison
-from agents.html_parts import code, listing, paragraph, picture, section, table
-from agents.html_report import page
-from agents.report import breakdowns_of, rows
-from agents.showcase import Course, Showcase
+from agents.report import pictures as files
+from agents.report.charts import draw_matrices, png
+from agents.report.html_parts import code, listing, paragraph, picture, section, table
+from agents.report.html_report import page
+from agents.report.showcase import Course, Showcase
+from agents.report.tables import breakdowns_of, rows
 from growenv.streams.tasks import Context
-from tests.agents.played import compared, made_sweep, player
+from tests.agents.report.played import compared, made_sweep, player
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 SECTIONS = (

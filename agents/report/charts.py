@@ -14,15 +14,15 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from agents.baselines import CONTROLS
-from agents.breakdown import Bin, protagonists
 from agents.comparison import BEST_FIXED, Comparison
 from agents.pareto import front
 from agents.price_sweep import REFERENCE as REFERENCE_POINT
 from agents.price_sweep import PriceSweep
+from agents.report.breakdown import Bin, protagonists
 from agents.statistics import Interval, performance_profile
 
 if TYPE_CHECKING:
-    from agents.report import Row
+    from agents.report.tables import Row
 
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 COLOURS = {
@@ -86,7 +86,7 @@ def draw_differences(lines: Sequence[Row]) -> Figure:
     """Every player's return minus the best fixed schedule's, with intervals; a faint dot is one training seed.
 
     Args:
-        lines: from `agents.report.rows`; they are drawn in their order, from the top.
+        lines: from `agents.report.tables.rows`; they are drawn in their order, from the top.
     """
     shown = [line for line in lines if line.over_fixed is not None]
     fixed = next(line.return_.mean for line in lines if line.name == BEST_FIXED)
@@ -162,7 +162,7 @@ def draw_breakdowns(comparison: Comparison, breakdowns: Mapping[str, Sequence[Bi
 
     Args:
         comparison: what was played.
-        breakdowns: from `agents.breakdown.breakdown`, by what the contexts were sorted by.
+        breakdowns: from `agents.report.breakdown.breakdown`, by what the contexts were sorted by.
     """
     figure = canvas(9.6, 5.6)
     cells = figure.subplots(2, len(breakdowns), squeeze=False, sharex="col", sharey="row")

@@ -8,8 +8,10 @@ from io import BytesIO
 from matplotlib import rc_context
 from matplotlib.image import imsave
 
-from agents.breakdown import Bin
-from agents.charts import (
+from agents.comparison import Comparison
+from agents.price_sweep import PriceSweep
+from agents.report.breakdown import Bin
+from agents.report.charts import (
     draw_breakdowns,
     draw_differences,
     draw_matrices,
@@ -17,11 +19,9 @@ from agents.charts import (
     draw_trade_off,
     png,
 )
-from agents.comparison import Comparison
-from agents.price_sweep import PriceSweep
-from agents.report import Row
-from agents.showcase import Course, Showcase
-from agents.timeline import draw_courses, draw_timeline
+from agents.report.showcase import Course, Showcase
+from agents.report.tables import Row
+from agents.report.timeline import draw_courses, draw_timeline
 
 TIMELINE = "growth_timeline.png"
 DIFFERENCES = "differences.png"
@@ -44,8 +44,8 @@ def pictures_of(
 
     Args:
         comparison: what was played.
-        lines: from `agents.report.rows`.
-        breakdowns: from `agents.breakdown.breakdown`, by what the contexts were sorted by.
+        lines: from `agents.report.tables.rows`.
+        breakdowns: from `agents.report.breakdown.breakdown`, by what the contexts were sorted by.
         detail: what replaying has shown; without it matrices and the picture of one context are left out.
         sweep: policies at several prices.
         seed: seed of the bootstrap.

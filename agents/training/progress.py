@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.run_folder import PROGRESS
 from agents.saving import SavedFileError
+from agents.training.run_folder import PROGRESS
 from growenv.actions import WAIT
 
 COLUMNS = (

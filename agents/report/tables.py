@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.breakdown import FIGURES, Bin, best_gate, breakdown, breakdown_text
 from agents.comparison import BEST_FIXED, Comparison, Player
 from agents.evaluation import MakeEnv, make_vector_env
+from agents.report.breakdown import FIGURES, Bin, best_gate, breakdown, breakdown_text
+from agents.report.verdicts import signed, verdicts
 from agents.saving import write_atomically, write_json
 from agents.statistics import (
     GapClosed,
@@ -24,7 +25,6 @@ from agents.statistics import (
     probability_of_improvement,
     study_interval,
 )
-from agents.verdicts import signed, verdicts
 from agents.verify import EPISODES, context_hashes, write_rows
 from growenv.streams.tasks import Context
 
@@ -281,9 +281,9 @@ def write(
     Returns:
         Paths of the files: `results.json`, `table.txt`, `episodes.csv.gz`, `report.html`, then the pictures.
     """
-    from agents.html_report import page
-    from agents.pictures import pictures_of
-    from agents.showcase import showcase
+    from agents.report.html_report import page
+    from agents.report.pictures import pictures_of
+    from agents.report.showcase import showcase
 
     folder.mkdir(parents=True, exist_ok=True)
     lines, breakdowns = rows(comparison, seed), breakdowns_of(comparison, seed)

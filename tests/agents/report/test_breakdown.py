@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.breakdown import best_gate, breakdown, breakdown_text, protagonists, quantile_bins
 from agents.comparison import BEST_FIXED
-from tests.agents.played import compared, player
+from agents.report.breakdown import best_gate, breakdown, breakdown_text, protagonists, quantile_bins
+from tests.agents.report.played import compared, player
 
 
 def four_contexts(**more: list[float]):

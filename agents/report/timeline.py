@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from agents.charts import FAINT, INK, canvas, colour, draw_interval, quiet
 from agents.comparison import BEST_FIXED, Comparison
 from agents.evaluation import EpisodeRecord, action_table
-from agents.showcase import Course
+from agents.report.charts import FAINT, INK, canvas, colour, draw_interval, quiet
+from agents.report.showcase import Course
 from growenv.actions import ActionTable
 from growenv.hardware.mosaic.drawing import task_colour
 
 if TYPE_CHECKING:
-    from agents.report import Row
+    from agents.report.tables import Row
 
 MOST = 20
 """Players in a picture; beyond that the worst are left out."""
@@ -50,7 +50,7 @@ def draw_timeline(comparison: Comparison, lines: Sequence[Row]) -> Figure:
 
     Args:
         comparison: what was played.
-        lines: the players in the order of the picture, from `agents.report.rows`.
+        lines: the players in the order of the picture, from `agents.report.tables.rows`.
     """
     kept = [line for line in lines if line.kind == "learned" or line.name == BEST_FIXED]
     others = [line for line in lines if line not in kept][: max(0, MOST - len(kept))]

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from agents.progress import read_progress
+from agents.training.progress import read_progress
 
 __all__ = ["draw_learning_curves", "read_progress", "seconds_to_reach"]
 

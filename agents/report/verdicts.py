@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.baselines import AVERAGE, MATCHED, SHUFFLED
-from agents.breakdown import best_gate
 from agents.comparison import BEST_FIXED, Comparison
+from agents.report.breakdown import best_gate
 from agents.statistics import Interval, mean_difference, study_interval
 
 if TYPE_CHECKING:
-    from agents.report import Row
+    from agents.report.tables import Row
 
 SEEDS, CONTEXTS = 10, 50
 """Training seeds and contexts below which a result is no headline."""
@@ -24,7 +24,7 @@ def verdicts(comparison: Comparison, lines: Sequence[Row], seed: int = 0) -> lis
 
     Args:
         comparison: what was played.
-        lines: from `agents.report.rows`.
+        lines: from `agents.report.tables.rows`.
         seed: seed of the bootstrap.
     """
     learned = [line for line in lines if line.kind in ("learned", "ablation")]

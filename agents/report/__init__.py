@@ -1,0 +1,1 @@
+"""What a comparison shows: tables, verdicts in words, pictures, one page."""
