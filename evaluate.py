@@ -24,6 +24,7 @@ from agents.report.tables import table, write
 from agents.search import FEWEST, STEPS
 from agents.training.run_folder import versions
 from agents.verify import verify_folder
+from growenv.config import GrowthConfig
 
 ROOT = Path(__file__).parent
 SHIPPED = ROOT / "agents" / "default_policy"
@@ -72,6 +73,7 @@ def main(args: Args) -> int:
         options = keyword_values(args.env_kwargs)
         config = environment_config(args.env, options, evaluated)
         expand(args.policies)  # wrong names are refused before the work
+        steps = search_steps(args, config, evaluated)
         Path(args.out).mkdir(parents=True, exist_ok=True)
         cache = SearchCache(Path(args.cache), SHIPPED_SEARCHES)
         contest = Contest.on(
@@ -79,7 +81,7 @@ def main(args: Args) -> int:
             args.split,
             args.contexts,
             args.inner_seeds,
-            steps=args.search_steps or max([each.steps for each in evaluated], default=0) or STEPS,
+            steps=steps,
             rows=args.rows,
             cache=cache,
             report=print_progress,
@@ -99,11 +101,9 @@ def check(args: Args) -> None:
     for name in ("contexts", "inner_seeds", "rows", "threads", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    for name in ("seed", "sample"):
+    for name in ("seed", "sample", "search_steps"):
         if getattr(args, name) < 0:
-            raise ValueError(f"--{name} must be at least 0, got {getattr(args, name)}")
-    if args.search_steps != 0 and args.search_steps < FEWEST:
-        raise ValueError(f"--search-steps must be 0 or at least {FEWEST}, got {args.search_steps}")
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(args, name)}")
     for price in args.prices:
         if args.prices != ["sweep"] and not _is_price(price):
             raise ValueError(f"--prices takes numbers above 0, or the word sweep; got {price!r}")
@@ -114,6 +114,14 @@ def _is_price(word: str) -> bool:
         return 0 < float(word) < float("inf")
     except ValueError:
         return False
+
+
+def search_steps(args: Args, config: GrowthConfig, evaluated: list[Evaluated]) -> int:
+    """Steps that each baseline may spend on tuning: those asked for, else as many as the training took."""
+    least = FEWEST * config.decisions * config.tasks
+    if args.search_steps and args.search_steps < least:
+        raise ValueError(f"--search-steps {args.search_steps}: a schedule is not tuned with less than {least} here")
+    return args.search_steps or max(least, max([each.steps for each in evaluated], default=0) or STEPS)
 
 
 def load(args: Args) -> list[Evaluated]:

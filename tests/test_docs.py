@@ -24,7 +24,7 @@ import torch
 
 import evaluate
 import train_agent
-from agents.arguments import parse
+from agents.arguments import keyword_values, parse
 from agents.evaluation import evaluation_contexts, play
 from agents.policy import POLICIES
 from growenv import GrowthVectorEnv
@@ -171,10 +171,10 @@ def test_parts_in_a_module_are_known_to_both_scripts_as_the_page_says(
     few = ["--env-kwargs", "tasks:2", "decisions:2", "minibatches:1", "validation_samples:16", "test_samples:16"]
     assert train_agent.command([*train[2:], *TINY, *few]) == 0
     args = parse(evaluate.Args, "", [*evaluation[2:], *few])
-    learned = evaluate.load_runs(args.runs)
-    config = evaluate.environment_config(args, learned)
+    (learned,) = evaluate.load(args)
+    config = evaluate.environment_config(args.env, keyword_values(args.env_kwargs), [learned])
     assert config.meter == "synapses"
-    assert len(play(learned["ppo"].bind, config, evaluation_contexts(config, "val", 2))) == 2
+    assert len(play(learned.policies[0].bind, config, evaluation_contexts(config, "val", 2))) == 2
 
 
 # --- links and names -------------------------------------------------------------------------------------------------

@@ -123,12 +123,19 @@ def test_the_shipped_policy_is_what_plays_first() -> None:
         {"processes": 0},
         {"seed": -1},
         {"sample": -1},
-        {"search_steps": 10},
+        {"search_steps": -1},
     ],
 )
 def test_bad_numbers_are_refused_at_once(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         check(Args(**options))
+
+
+def test_too_few_steps_for_a_search_are_refused_before_the_work(folders: list[str], tmp_path: Path) -> None:
+    args = Args(folders[:1], search_steps=1599, out=str(tmp_path / "out"))  # 400 episodes of 4 steps are the least
+    with pytest.raises(ValueError, match="--search-steps 1599: a schedule is not tuned with less than 1600"):
+        main(args)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_prices_are_refused_at_once() -> None:
