@@ -28,7 +28,7 @@ from agents.arguments import fail, option, parse  # noqa: E402
 from agents.saving import write_json  # noqa: E402
 
 SEEDS, ABLATION_SEEDS = "0..9", "0..2"
-HIDDEN = ("price", "budget", "context")
+HIDDEN = ("price", "budget")
 """What the policies of the ablations are trained without, one set each."""
 BASELINES = ("never", "static-large", "random", "periodic", "doubling", "best-fixed", "controls")
 IMAGES = ("never", "periodic", "best-fixed", "loss-gate-tuned", "rate-matched-random")
