@@ -9,88 +9,26 @@ The results come from `evaluate.py` and `experiments/` (docs/results), and from 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import claim
+from claim import spread
+
 ROOT = Path(__file__).resolve().parent.parent
-STUDIES = {"study": "mixed-digits", "ood": "mixed-digits-ood"}
-"""Folder in docs/results of each study."""
 THROUGHPUT = ROOT / "benchmarks" / "results" / "throughput.json"
 METERING = ROOT / "benchmarks" / "results" / "metering.json"
 REFUSALS = ROOT / "docs" / "results" / "refusals.json"
-TUNED = "-tuned"
 PLACEMENT = ROOT / "docs" / "results" / "placement" / "results.json"
 GROWTH = ROOT / "docs" / "results" / "growth"
 SIGNALS = ROOT / "docs" / "results" / "signals" / "results.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
-PAGES = tuple(ROOT / page for page in ("README.md", "docs/architecture.md", "docs/mosaic.md", "docs/growth.md"))
-SHOWN_GATES = 3
-"""Tuned gates, the best ones, that the table of a study shows; all are on the page about growth."""
-
-
-def study(name: str) -> str:
-    """Table and verdict of a study."""
-    folder = f"docs/results/{STUDIES[name]}"
-    results = json.loads((ROOT / folder / "results.json").read_text())
-    lines = [
-        "| policy | return | accuracy | cost | return minus best fixed schedule |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    triggers = gate_rows(results)
-    shown = sorted(triggers, key=lambda row: -row["return_"]["mean"])[:SHOWN_GATES]
-    for row in results["policies"]:
-        if row in triggers and row not in shown:
-            continue
-        label = run_label(row["policy"]) if row["policy"] in results["learned"] else row["policy"]
-        cells = [label, *(spread(row[name]) for name in ("return_", "accuracy", "cost"))]
-        cells.append("" if row["difference"] is None else spread(row["difference"], signed=True))
-        lines.append(f"| {' | '.join(cells)} |")
-    learned = [row for row in results["policies"] if row["policy"] in results["learned"]]
-    better = sum(row["difference"]["low"] > 0 for row in learned)
-    best_gate = shown[0]
-    above = sum(row["return_"]["mean"] > best_gate["return_"]["mean"] for row in learned)
-    words = (
-        f"{better} of {len(learned)} training seeds give a policy whose paired difference to the best fixed schedule "
-        f"has a 95 % interval above zero. {above} of {len(learned)} return more on average than the best tuned gate "
-        f"(`{best_gate['policy']}`); the verdicts in `{folder}/table.txt` say for each whether that "
-        "difference is more than chance."
-    )
-    return "\n".join([*lines, "", words])
-
-
-def gate_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of gates, untuned and tuned."""
-    tuned = {row["policy"] for row in results["policies"] if row["policy"].endswith(TUNED)}
-    return [row for row in results["policies"] if row["policy"] in tuned or row["policy"] + TUNED in tuned]
-
-
-def gates() -> str:
-    """All gates, untuned and tuned, between the best fixed schedule and the learned policies."""
-    results = json.loads((ROOT / "docs" / "results" / STUDIES["study"] / "results.json").read_text())
-    rows = {row["policy"]: row for row in results["policies"]}
-    learned = [rows[name]["return_"]["mean"] for name in results["learned"]]
-    lines = [
-        "| gate | return, untuned | return, tuned | tuned minus best fixed schedule | setting that was found |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    tuned = [row for row in gate_rows(results) if row["policy"].endswith(TUNED)]
-    for row in sorted(tuned, key=lambda row: -row["return_"]["mean"]):
-        name = row["policy"].removesuffix(TUNED)
-        options = results["searches"][row["policy"]]["best"]["options"]
-        setting = ", ".join(f"{key} {value}" for key, value in options.items())
-        cells = [spread(rows[name]["return_"]), spread(row["return_"]), spread(row["difference"], signed=True), setting]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    steps = [results["searches"][row["policy"]]["steps"] for row in tuned]
-    words = (
-        f"The best fixed schedule returns {spread(rows['best-fixed']['return_'])}, the learned policies "
-        f"{min(learned):.3f} to {max(learned):.3f}. Tuning took {min(steps):,} to {max(steps):,} steps of the "
-        f"environment for a gate, and {results['searches']['best-fixed']['steps']:,} for the schedule."
-    )
-    return "\n".join([*lines, "", words])
+PAGES = tuple(
+    ROOT / page
+    for page in ("README.md", "docs/architecture.md", "docs/mosaic.md", "docs/growth.md", "docs/evaluation.md")
+)
 
 
 def points(interval: dict[str, Any], signed: bool = True, factor: float = 100.0) -> str:
@@ -191,19 +129,6 @@ def signals_help() -> str:
         table.append(f"| {names} | {spread(line['return'])} | {minus} | {better} |")
     words = f"{results['contexts']} val contexts, {results['seeds']} training seeds of {results['steps']:,} steps each."
     return "\n".join([*table, "", words])
-
-
-def run_label(name: str) -> str:
-    """How a trained policy is called: the study trained seeds 0, 1, ... into runs 1, 2, ..."""
-    found = re.search(r"_(\d+)$", name)
-    return f"**PPO**, training seed {int(found.group(1)) - 1}" if found else f"**{name}**"
-
-
-def spread(interval: dict[str, Any], signed: bool = False) -> str:
-    """Mean and interval of one figure."""
-    sign = "+" if signed else ""
-    mean, low, high = (format(interval[name], f"{sign}.3f") for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
 
 
 def throughput() -> str:
@@ -313,12 +238,11 @@ def signals_cost() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{name: partial(study, name) for name in STUDIES},
+    **claim.BLOCKS,
     "throughput": throughput,
     "reasons": reasons,
     "placement": placement,
     "metering": metering,
-    "gates": gates,
     "streams": streams,
     "operators": operators,
     "student-teacher": student_teacher,

@@ -34,6 +34,8 @@ BASELINES = ("never", "static-large", "random", "periodic", "doubling", "best-fi
 IMAGES = ("never", "periodic", "best-fixed", "loss-gate-tuned", "rate-matched-random")
 """Baselines on images of 28x28 pixels, where an episode costs ten times as much."""
 
+PARALLEL = ("--processes", "--jobs")
+"""Flags that change how long a step takes, and nothing else."""
 IMAGE_STEPS = "30000"
 """Steps of each search on images: 1,000 episodes."""
 
@@ -58,8 +60,10 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Another command is another step."""
-        return hashlib.sha256("\0".join(self.words).encode()).hexdigest()[:16]
+        """Another command is another step; how many processes it uses does not matter."""
+        beside = {place + step for place, word in enumerate(self.words) if word in PARALLEL for step in (0, 1)}
+        asked = [word for place, word in enumerate(self.words) if place not in beside]
+        return hashlib.sha256("\0".join(asked).encode()).hexdigest()[:16]
 
 
 def steps(args: Args) -> list[Step]:

@@ -67,6 +67,12 @@ def test_it_stops_where_a_step_fails_and_goes_on_from_there(tmp_path: Path, ran:
     assert [words[0] for words in ran] == ["experiments/learning.py"]  # another command is another step
 
 
+def test_the_number_of_processes_makes_no_other_step() -> None:
+    one, two = ([step.key for step in study.steps(study.Args(processes=count))] for count in (1, 2))
+    assert one == two
+    assert len(set(one)) == len(one)
+
+
 def test_dry_runs_run_nothing(tmp_path: Path, ran: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     assert study.main(study.Args(runs=str(tmp_path), dry=True)) == 0
     assert ran == []
