@@ -23,5 +23,5 @@ def test_a_figure_that_was_changed_by_hand_is_noticed(tmp_path: Path) -> None:
     finally:
         sys.path.pop(0)
     page = (ROOT / "README.md").read_text()
-    assert "training seed 3 | 0." in page
-    assert figures.filled(page.replace("training seed 3 | 0.", "training seed 3 | 9.")) == page
+    assert "10 training seeds | 0." in page
+    assert figures.filled(page.replace("10 training seeds | 0.", "10 training seeds | 9.")) == page
