@@ -137,6 +137,7 @@ class Trained:
         steps: environment steps of the training of one.
         kind: ``learned``, or ``ablation`` for policies that were trained with less.
         note: a sentence about it.
+        sampled: the same policies drawing from their distributions, where they have any.
     """
 
     name: str
@@ -144,3 +145,4 @@ class Trained:
     steps: int = 0
     kind: str = "learned"
     note: str = ""
+    sampled: tuple[PolicyFactory, ...] = ()

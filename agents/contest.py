@@ -19,6 +19,7 @@ from agents.baselines import (
     LUCKY,
     MATCHED,
     PER_TASK,
+    SAMPLED,
     SHUFFLED,
     TUNED,
 )
@@ -142,8 +143,9 @@ def compare(
         tuning = searches[spec.name].steps if spec.name in searches else 0
         players.append(Player(spec.name, baselines.kind_of(spec), (run,), steps=tuning))
     if leader is not None:
-        factories = next(each.factories for each in trained if each.name == leader.name)
-        players += [_control(contest, str(name), leader, factories) for name in names if name in baselines.CONTROLS]
+        policy = next(each for each in trained if each.name == leader.name)
+        wanted = [str(name) for name in names if name in baselines.CONTROLS and (name != SAMPLED or policy.sampled)]
+        players += [_control(contest, name, leader, policy) for name in wanted]
     for name in names:
         if name in (*baselines.SEARCHES, ORACLE):
             players += _searchers(contest, str(name))
@@ -194,7 +196,7 @@ def tuned(contest: Contest, name: str) -> SearchResult:
     )
 
 
-def _control(contest: Contest, name: str, leader: Player, factories: Sequence[PolicyFactory]) -> Player:
+def _control(contest: Contest, name: str, leader: Player, policy: Trained) -> Player:
     """A learned policy without its reactions, for every training seed."""
     config, note = contest.config, ""
     made: list[PolicyFactory]
@@ -207,9 +209,12 @@ def _control(contest: Contest, name: str, leader: Player, factories: Sequence[Po
         note = f"the actions of {leader.name} in each context, their times permuted"
     elif name == AVERAGE:
         fresh = evaluation_contexts(config, "val", AVERAGED)
-        learned = contest.play(f"{leader.name} on val", factories, fresh)
+        learned = contest.play(f"{leader.name} on val", policy.factories, fresh)
         made = [controls.open_loop(run, config) for run in learned]
         note = f"the average schedule of {leader.name} on {AVERAGED} val contexts, replayed without looking"
+    elif name == SAMPLED:
+        made = list(policy.sampled)
+        note = f"{leader.name} drawing its actions instead of taking the likeliest"
     else:
         assert name == FINAL_SIZE
         made = [replay(controls.static_final(run, config)) for run in leader.runs]

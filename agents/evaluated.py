@@ -60,7 +60,9 @@ class Evaluated:
         """What plays."""
         note = f"trained without {', '.join(self.hidden)}" if self.hidden else ""
         kind = "ablation" if self.hidden else "learned"
-        return Trained(self.name, tuple(policy.bind for policy in self.policies), self.steps, kind, note)
+        factories = tuple(policy.bind for policy in self.policies)
+        drawing = [policy.drawing(seed) for seed, policy in enumerate(self.policies) if policy.draws]
+        return Trained(self.name, factories, self.steps, kind, note, tuple(policy.bind for policy in drawing))
 
     @property
     def origin(self) -> list[dict[str, Any]]:

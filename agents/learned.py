@@ -104,6 +104,15 @@ class LearnedPolicy:
         self._hidden = hidden_columns(manifest.get("hidden", ()), manifest.get("feature_names") or {})
         self.transferred = False
 
+    @property
+    def draws(self) -> bool:
+        """Whether it has a distribution to draw actions from."""
+        return self._values() is None
+
+    def drawing(self, seed: int = 0) -> LearnedPolicy:
+        """The same policy drawing its actions, with this seed."""
+        return LearnedPolicy(self.module, self.manifest, deterministic=False, seed=seed)
+
     def bind(self, interface: Interface) -> LearnedPolicy:
         """The policy for the rows of an environment, sharing the network.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def run(trained: Any = LEARNED, **options: Any) -> Comparison:
 
 def test_default_plays_everything_on_the_same_contexts() -> None:
     result = run()
-    assert set(result.names) == {"ppo", *map(str, expand(DEFAULT_POLICIES))}
+    assert set(result.names) == {"ppo", *map(str, expand(DEFAULT_POLICIES))} - {"sampled-actions"}
     assert {record.context["split"] for player in result.players for record in player.records} == {"test"}
     assert set(result.searches) == {BEST_FIXED, "plateau-tuned", "loss-gate-tuned"}
     assert [player.name for player in result.of_kind("learned")] == ["ppo"]
@@ -86,6 +87,14 @@ def test_controls_are_played_for_every_training_seed() -> None:
     cost = {name: result.player(name).mean("cost") for name in result.names}
     assert cost[FINAL_SIZE] == pytest.approx(cost["ppo"])
     assert {result.player(name).kind for name in (MATCHED, SHUFFLED, AVERAGE, FINAL_SIZE)} == {"control"}
+    assert "sampled-actions" not in result.names  # these have no distribution
+
+
+def test_policies_that_can_draw_their_actions_do_so_as_a_control() -> None:
+    drawing = replace(LEARNED[0], sampled=(PolicySpec("random"), PolicySpec("never")))
+    result = run((drawing,), policies=["controls"])
+    assert result.player("sampled-actions").values("growth_events")[1].sum() == 0
+    assert result.player("sampled-actions").kind == "control"
 
 
 def test_specs_may_be_given() -> None:

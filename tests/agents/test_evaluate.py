@@ -67,7 +67,7 @@ def test_whole_job_in_a_small_environment_can_be_verified(
     assert "the best fixed schedule" in shown.out
     assert "search of fixed schedules" in shown.err
     data = json.loads((out / "results.json").read_text())
-    names = {"ppo", "never", "best-fixed", "rate-matched-random", "shuffled-actions"}
+    names = {"ppo", "never", "best-fixed", "rate-matched-random", "shuffled-actions", "sampled-actions"}
     assert names <= {player["name"] for player in data["players"]}
     assert data["config"]["decisions"] == 2
     assert data["versions"]["numpy"] == np.__version__

@@ -15,6 +15,8 @@ class StubPolicy:
     def __init__(self, name: str, config: dict[str, Any] | None = None, **manifest: Any) -> None:
         self.name, self.manifest = name, {"config": config, "algorithm": name, **manifest}
 
+    draws = False
+
     def bind(self, interface: Any) -> StubPolicy:
         return self
 
