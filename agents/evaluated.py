@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.comparison import Trained
 from agents.environments import find_environment, is_growth
+from agents.hidden_features import set_of
 from agents.learned import LearnedPolicy, load_policy
 from agents.training.run_folder import EVALUATIONS
 from growenv.config import GrowthConfig
@@ -104,9 +105,10 @@ def from_folders(single: Sequence[str], seeds: Sequence[str]) -> list[Evaluated]
 
 
 def _label(policy: LearnedPolicy) -> str:
-    """The policy's name, and what was hidden from it in training in short."""
-    hidden = policy.manifest.get("hidden_words") or policy.manifest.get("hidden", ())
-    return f"{policy.name} without {' '.join(hidden)}" if hidden else policy.name
+    """The policy's name, and what was hidden from it in training: the name of the set, if it is one."""
+    hidden = policy.manifest.get("hidden", ())
+    known = set_of(hidden, policy.manifest.get("feature_names") or {})
+    return f"{policy.name} without {known or ' '.join(hidden)}" if hidden else policy.name
 
 
 def _steps(folder: str) -> int:

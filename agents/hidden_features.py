@@ -52,6 +52,15 @@ def _meant(word: str, feature_names: FeatureNames) -> list[str]:
     return found
 
 
+def set_of(hidden: Sequence[str], feature_names: FeatureNames) -> str | None:
+    """The word in `SETS` that stands for exactly these features; None if there is none."""
+    names = [name for own in feature_names.values() for name in own]
+    for word, entries in SETS.items():
+        if set(hidden) == {name for name in names if any(_is_meant(name, entry) for entry in entries)}:
+            return word
+    return None
+
+
 def _is_meant(name: str, entry: str) -> bool:
     return name == entry or (entry.endswith(" ") and name.startswith(entry))
 

@@ -51,6 +51,17 @@ def test_training_seeds_share_a_line_for_each_algorithm_and_what_was_hidden(shel
     assert lines[1].trained.note == "trained without price"
 
 
+def test_sets_of_hidden_features_are_called_by_their_names(shelf: dict[str, StubPolicy]) -> None:
+    names = {"budget": ["budget", "used", "budget_left", "price", "cost of grow layer 0 by 4"]}
+    hidden = ["budget", "used", "budget_left", "cost of grow layer 0 by 4"]
+    shelf["a"] = StubPolicy("ppo", config(), hidden=hidden, feature_names=names)
+    shelf["b"] = StubPolicy("ppo", config(), hidden=hidden[1:], feature_names=names)
+    assert [each.name for each in from_folders([], ["a", "b"])] == [
+        "ppo without budget",
+        "ppo without used budget_left cost of grow layer 0 by 4",
+    ]
+
+
 def test_single_runs_of_one_name_are_told_apart_by_their_folders(shelf: dict[str, StubPolicy]) -> None:
     shelf |= {"a": StubPolicy("ppo"), "b": StubPolicy("ppo"), "c": StubPolicy("dqn")}
     assert [each.name for each in from_folders(["a", "b", "c"], [])] == ["ppo a", "ppo b", "dqn"]
