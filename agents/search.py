@@ -21,7 +21,9 @@ from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
 from growenv.streams.tasks import Context
 
-STEPS = 180_000  # of the environment: what a policy is trained for
+STEPS = 201_600
+"""Steps of the environment for a search: as many as the default training takes, the evaluations on val that choose its
+checkpoint included."""
 FEWEST = 400  # episodes below which a search for the best fixed schedule means nothing
 START = 8  # contexts of the first rung, the least
 EXPLORED = 32  # contexts up to which schedules are halved before the final

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.baselines import AVERAGE, MATCHED, SHUFFLED
+from agents.baselines import AVERAGE, MATCHED, SAMPLED, SHUFFLED
 from agents.comparison import BEST_FIXED, Comparison
 from agents.report.breakdown import best_gate
 from agents.statistics import Interval, mean_difference, study_interval
@@ -83,7 +83,8 @@ def against_strongest(comparison: Comparison, lines: Sequence[Row], line: Row, s
     """A policy against the strongest baseline, where that is neither the best fixed schedule nor the best gate."""
     gate = best_gate(comparison)
     known = (BEST_FIXED, gate.name if gate else BEST_FIXED)
-    baselines = [each for each in lines if each.kind in ("schedule", "gate", "control", "search")]
+    others = [each for each in lines if each.kind in ("schedule", "gate", "control", "search")]
+    baselines = [each for each in others if each.name != SAMPLED]  # that is the policy itself
     strongest = max(baselines, key=lambda each: each.return_.mean)
     if strongest.name in known:
         return ""
