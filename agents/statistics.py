@@ -41,7 +41,8 @@ class Interval:
         return not (self.low > 0.0 or self.high < 0.0)
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        known = not np.isnan(self.low) or not np.isnan(self.high)
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]" if known else f"{self.mean:.3f}"
 
 
 def context_means(values: ArrayLike, contexts: Sequence[Hashable]) -> NDArray[np.float64]:

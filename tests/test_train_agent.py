@@ -227,7 +227,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 def test_killed_at_any_moment_it_resumes(tmp_path: Path) -> None:
     code = """
 import sys, train_agent
-from agents import training
+from agents.training import recorder as training
 train_agent.prepare_process()
 train_agent.VAL_EPISODES, train_agent.compare = 4, lambda *_: None
 training.CHECKPOINT_SECONDS = training.CAPTURE_SECONDS = 0.0

@@ -14,7 +14,7 @@ from agents.learned import load_module, load_policy
 from agents.saving import write_json
 from agents.training.progress import read_progress
 from agents.training.run_folder import RunFolder
-from tests.agents.test_tracking import install
+from tests.agents.training.test_tracking import install
 from tests.test_train_agent import SMALL, episodes, interrupt_at, quick, refused, start, tensors
 
 __all__ = ["quick"]  # a fixture that every test here uses

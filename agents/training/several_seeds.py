@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import re
-import signal
 import statistics
 import subprocess
 import threading
@@ -167,10 +166,13 @@ class Processes:
             self._collect()
 
     def stop(self) -> None:
-        """End all as Ctrl-C does, so that each saves what it has; Ctrl-C meanwhile kills them."""
+        """End all, so that each saves what it has; Ctrl-C meanwhile kills them.
+
+        They get SIGTERM, which `train_agent.py` takes as Ctrl-C: what was begun in the background ignores SIGINT.
+        """
         self.stopped = True
         for process in self._running.values():
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         try:
             while self._running:
                 self._collect()

@@ -112,7 +112,7 @@ def test_ppo_finds_the_best_legal_action() -> None:
 
 def test_rollouts_of_the_ppo_family_hold_one_episode() -> None:
     options, _ = hyperparameters("ppo", 64, 30)
-    assert (options["n_steps"], options["batch_size"], options["n_epochs"]) == (30, 480, 8)
+    assert (options["n_steps"], options["batch_size"], options["n_epochs"]) == (30, 480, 12)
     assert hyperparameters("ppo", 3, 30)[0]["batch_size"] == 30  # 90 samples: three whole minibatches
     assert hyperparameters("ppo", 64, 10_000)[0]["n_steps"] == 256
     assert hyperparameters("ppo", 1, 1)[0]["n_steps"] == 2

@@ -110,7 +110,8 @@ def test_no_more_processes_run_at_a_time_than_asked_for(tmp_path: Path) -> None:
 
 def test_stopping_lets_every_process_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import time\ntry:\n  print('ready', flush=True)\n  time.sleep(60)\n"
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "try:\n  print('ready', flush=True)\n  time.sleep(60)\n"
         "except KeyboardInterrupt:\n  print('saved', flush=True)\n  raise SystemExit(130)"
     )
     lines: list[str] = []
