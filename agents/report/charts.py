@@ -254,17 +254,30 @@ def _draw_families(axes: Axes, sweep: PriceSweep) -> None:
 
 
 def _name_points(axes: Axes, points: Mapping[str, Point], colours: Mapping[str, str]) -> None:
-    """Write the names beside the points; names that would lie on each other move down."""
+    """Write the names beside the points; names that would lie on each other move down, at the end of a thin line."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    step = 0.034 * (high - low)
+    axes.set_xlim(left, right + 0.15 * (right - left))  # room for the names of the dearest ones
+    step, gap = 0.032 * (high - low), 0.012 * (right - left)
     taken: list[Point] = []
     for name, (cost, accuracy) in sorted(points.items(), key=lambda item: -item[1][1]):
         height = accuracy
         while any(abs(height - other) < step and abs(cost - beside) < 0.2 * (right - left) for beside, other in taken):
             height -= step / 4
         taken.append((cost, height))
-        place = cost + 0.012 * (right - left)
-        axes.text(place, height, name, fontsize=7, color=colours[name], va="center", path_effects=HALO, zorder=4)
+        moved = accuracy - height > step / 2
+        place = cost + gap * (3 if moved else 1)
+        if moved:
+            axes.plot([cost, place], [accuracy, height], color=colours[name], linewidth=0.5, alpha=0.6, zorder=2)
+        axes.text(
+            place,
+            height,
+            name,
+            fontsize=7,
+            color=colours[name],
+            va="center",
+            path_effects=HALO,
+            zorder=4,
+        )
 
 
 def draw_matrices(matrices: Mapping[str, NDArray[np.float64]]) -> Figure:
