@@ -20,10 +20,11 @@ from agents.contest import Contest, compare
 from agents.evaluated import Evaluated, environment_config, from_folders
 from agents.parallel import processes
 from agents.price_sweep import PRICES, sweep_prices
+from agents.published import NOTES, read_comparison, read_sweep
 from agents.report.tables import table, write
 from agents.search import FEWEST, STEPS
 from agents.training.run_folder import versions
-from agents.verify import verify_folder
+from agents.verify import read_results, verify_folder
 from growenv.config import GrowthConfig
 
 ROOT = Path(__file__).parent
@@ -51,6 +52,9 @@ class Args:
     search_steps: int = option(0, "environment steps for tuning each baseline; 0: as many as the training took")
     prices: list[str] = option([], "play at these prices too: accuracy against cost; 'sweep' stands for six of them")
     verify: str = option("", "folder of results: replay a sample of its episodes and compare, nothing else")
+    redraw: str = option(
+        "", "folder of results: write its table, report and pictures anew from its episodes, nothing else"
+    )
     sample: int = option(64, "episodes that --verify replays; 0: all")
     rows: int = option(128, "networks trained in lock-step")
     processes: int = option(1, "processes that play side by side; at most as many as there are cores")
@@ -69,6 +73,8 @@ def main(args: Args) -> int:
     with processes(args.processes):
         if args.verify:
             return verify(args)
+        if args.redraw:
+            return redraw(args)
         evaluated = load(args)
         options = keyword_values(args.env_kwargs)
         config = environment_config(args.env, options, evaluated)
@@ -139,6 +145,17 @@ def verify(args: Args) -> int:
     checked = verify_folder(Path(args.verify), args.sample, args.seed)
     print(checked)
     return 0 if checked.holds else 1
+
+
+def redraw(args: Args) -> int:
+    """Judge and draw published episodes anew; only those for the matrices and the single context are replayed."""
+    folder = Path(args.redraw)
+    comparison, published = read_comparison(folder), read_results(folder)
+    told = {name: published[name] for name in NOTES if name in published}
+    print(table(comparison, published["bootstrap_seed"]))
+    paths = write(comparison, folder, published["bootstrap_seed"], told, read_sweep(published))
+    print(f"\nwrote {', '.join(map(str, paths))}")
+    return 0
 
 
 def notes(evaluated: list[Evaluated]) -> Mapping[str, Any]:

@@ -344,17 +344,26 @@ def verify_folder(folder: Path, sample: int, seed: int = 0) -> Verification:
         SavedFileError: the files are missing, damaged, or speak of other contexts.
         ValueError: as in `verify`.
     """
-    results = read_json(folder / RESULTS)
-    if absent := [
-        name for name in ("config", "split", "contexts", "inner_seeds", "context_hashes") if name not in results
-    ]:
-        raise SavedFileError(f"{folder / RESULTS} lacks {', '.join(absent)}: it was written by another version")
+    results = read_results(folder)
     config = GrowthConfig.from_json(results["config"])
     contexts = redrawn_contexts(
         config, results["split"], results["contexts"], results["inner_seeds"], results["context_hashes"]
     )
     rows = read_rows(folder / EPISODES, contexts)
     return verify(rows, config, sample or sum(len(run) for runs in rows.values() for run in runs), seed)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The figures of a folder of results.
+
+    Raises:
+        SavedFileError: they are missing, damaged, or were written by another version.
+    """
+    results = read_json(folder / RESULTS)
+    needed = ("config", "split", "contexts", "inner_seeds", "context_hashes", "players")
+    if absent := [name for name in needed if name not in results]:
+        raise SavedFileError(f"{folder / RESULTS} lacks {', '.join(absent)}: it was written by another version")
+    return results
 
 
 def _deviation(then: float, now: float) -> float:
