@@ -76,6 +76,13 @@ def test_whole_job_in_a_small_environment_can_be_verified(
         path.name for path in out.iterdir()
     }
 
+    before = (out / "results.json").read_bytes()
+    (out / "report.html").unlink()
+    assert main(Args(redraw=str(out))) == 0
+    assert (out / "report.html").exists()
+    assert (out / "results.json").read_bytes() == before
+    capsys.readouterr()
+
     assert main(Args(verify=str(out), sample=0)) == 0
     assert "all figures are as published" in capsys.readouterr().out
     tamper(out / "episodes.csv.gz")
@@ -151,6 +158,7 @@ def test_bad_prices_are_refused_at_once() -> None:
         (["--policies", "nevr"], "did you mean 'never'"),
         (["--env", "growenv/MixdDigits-v1"], "did you mean 'growenv/MixedDigits-v1'"),
         (["--verify", "no/such/results"], "no/such/results"),
+        (["--redraw", "no/such/results"], "no/such/results"),
     ],
 )
 def test_mistakes_end_with_one_line_and_code_2(words: list[str], message: str, tmp_path: Path) -> None:
