@@ -147,8 +147,8 @@ def controls() -> str:
         for row in of_kind(results, "learned", "control", "ablation")
     ]
     head = ("policy", "return", "cost", "return minus best fixed schedule", "what it is")
-    reacts = [line for line in results["verdicts"] if "react" in line]
-    return "\n".join([table(head, lines), "", *(f"- {line}" for line in reacts)])
+    about = [line for line in results["verdicts"] if "react" in line or line.startswith("ppo without")]
+    return "\n".join([table(head, lines), "", *(f"- {line}" for line in about)])
 
 
 def pareto() -> str:
