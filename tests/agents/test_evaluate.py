@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import evaluate
+from agents import price_sweep
 from agents.algorithms import build
 from agents.environments import make_training_env
 from agents.hyperparameters import hyperparameters
@@ -50,8 +51,10 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_whole_job_in_a_small_environment_can_be_verified(
-    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(price_sweep, "CANDIDATES", 8)
+    monkeypatch.setattr(price_sweep, "CHOSEN_ON", 4)
     out = tmp_path / "out"
     args = Args(
         train_runs=folders,

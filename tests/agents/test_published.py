@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents import price_sweep
 from agents.comparison import Trained
 from agents.contest import Contest, compare
 from agents.policy import PolicySpec
@@ -25,8 +26,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("published")
     learned = [Trained("ppo", (PolicySpec("periodic"), PolicySpec("doubling")), steps=99)]
     contest = Contest.on(TINY, "val", 4, 2, steps=1600)
-    comparison = compare(contest, learned, ["never", "rate-matched-random", "oracle"])
-    sweep = sweep_prices(contest, learned, [0.5, 2.0], comparison)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(price_sweep, "CANDIDATES", 8)
+        patch.setattr(price_sweep, "CHOSEN_ON", 4)
+        comparison = compare(contest, learned, ["never", "rate-matched-random", "oracle"])
+        sweep = sweep_prices(contest, learned, [0.5, 2.0], comparison)
     write(comparison, path, 3, {"command": "python x.py"}, sweep, replays=0)
     return path
 
