@@ -32,12 +32,10 @@ HIDDEN = ("price", "budget")
 """What the policies of the ablations are trained without, one set each."""
 BASELINES = ("never", "static-large", "random", "periodic", "doubling", "best-fixed", "controls")
 IMAGES = ("never", "periodic", "best-fixed", "loss-gate-tuned", "rate-matched-random")
-"""Baselines on images of 28x28 pixels, where an episode costs ten times as much."""
+"""Baselines on images of 28x28 pixels, where an episode costs more."""
 
 PARALLEL = ("--processes", "--jobs")
 """Flags that change how long a step takes, and nothing else."""
-IMAGE_STEPS = "30000"
-"""Steps of each search on images: 1,000 episodes."""
 
 
 @dataclass
@@ -73,7 +71,7 @@ def steps(args: Args) -> list[Step]:
     training = ("train_agent.py", "--jobs", str(args.processes), "--no-compare")
     learned = ("--train-runs", str(runs / "ppo" / "*"))
     blind = tuple(str(runs / f"without-{words}" / "ppo" / "*") for words in HIDDEN)
-    images = ("--contexts", "64", "--inner-seeds", "1", "--policies", *IMAGES)
+    images = ("--contexts", "128", "--inner-seeds", "1", "--policies", *IMAGES)
     found = [Step("train", (*training, "--seeds", SEEDS, "--log-folder", str(runs)))]
     found += [
         Step(f"train-without-{words}", (*training, "--seeds", ABLATION_SEEDS, "--hide", words, "--log-folder", folder))
@@ -95,7 +93,7 @@ def steps(args: Args) -> list[Step]:
         Step(
             name.lower(),
             (
-                *("evaluate.py", *learned, "--env", f"growenv/Mixed{name}-v1", *images, "--search-steps", IMAGE_STEPS),
+                *("evaluate.py", *learned, "--env", f"growenv/Mixed{name}-v1", *images),
                 *(*several, "--out", str(out / f"mixed-{name.lower()}")),
             ),
         )

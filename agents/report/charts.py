@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ DOTS = 120  # per inch
 FIXED_FAMILY = "fixed schedules"
 HALO = [withStroke(linewidth=2.0, foreground="white")]  # so that names can be read on lines
 MOST_NUMBERS = 10  # tasks of a matrix beyond which numbers do not fit into its cells
+FARTHEST = 5  # lines by which a name may be moved from its point
 THRESHOLDS = 61  # of a performance profile
 PROFILE_DRAWS = 500
 
@@ -204,7 +205,7 @@ def draw_trade_off(comparison: Comparison, sweep: PriceSweep | None = None) -> F
     for axes in cells:
         axes.set_xlabel("cost: share of the capacity used at the end", fontsize=8)
         axes.set_ylabel("accuracy", fontsize=8)
-    quiet(cells[0], "Validation accuracy at the end against the share of the capacity used: every player")
+    quiet(cells[0], "Validation accuracy at the end against the share of the capacity used: every player, some named")
     _draw_players(cells[0], comparison)
     if sweep is not None:
         quiet(cells[1], f"The same for families between which the price chooses ({sweep.contexts} contexts)")
@@ -223,7 +224,7 @@ def _draw_players(axes: Axes, comparison: Comparison) -> None:
         own, size = colour(player.name, player.kind), 9 if player.name in main else 6
         axes.plot(*points[player.name], MARKS[player.kind], color=own, markersize=size, zorder=3)
     axes.margins(x=0.12, y=0.08)
-    _name_points(axes, points, {player.name: colour(player.name, player.kind) for player in comparison.players})
+    _name_points(axes, points, {player.name: colour(player.name, player.kind) for player in comparison.players}, main)
 
 
 def _draw_families(axes: Axes, sweep: PriceSweep) -> None:
@@ -253,18 +254,25 @@ def _draw_families(axes: Axes, sweep: PriceSweep) -> None:
     )
 
 
-def _name_points(axes: Axes, points: Mapping[str, Point], colours: Mapping[str, str]) -> None:
-    """Write the names beside the points; names that would lie on each other move down, at the end of a thin line."""
+def _name_points(
+    axes: Axes, points: Mapping[str, Point], colours: Mapping[str, str], main: Collection[str] = ()
+) -> None:
+    """Write the names beside the points; names that would lie on each other move down, at the end of a thin line.
+
+    The main names are written in any case and find their places first; others are left out where they would be far off.
+    """
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     axes.set_xlim(left, right + 0.15 * (right - left))  # room for the names of the dearest ones
     step, gap = 0.032 * (high - low), 0.012 * (right - left)
     taken: list[Point] = []
-    for name, (cost, accuracy) in sorted(points.items(), key=lambda item: -item[1][1]):
+    for name, (cost, accuracy) in sorted(points.items(), key=lambda item: (item[0] not in main, -item[1][1])):
         height = accuracy
         while any(abs(height - other) < step and abs(cost - beside) < 0.2 * (right - left) for beside, other in taken):
             height -= step / 4
-        taken.append((cost, height))
         moved = accuracy - height > step / 2
+        if accuracy - height > FARTHEST * step and name not in main:
+            continue
+        taken.append((cost, height))
         place = cost + gap * (3 if moved else 1)
         if moved:
             axes.plot([cost, place], [accuracy, height], color=colours[name], linewidth=0.5, alpha=0.6, zorder=2)
