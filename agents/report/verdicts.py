@@ -31,14 +31,17 @@ def verdicts(comparison: Comparison, lines: Sequence[Row], seed: int = 0) -> lis
     if not learned:
         return ["No learned policy played, so there is nothing to judge."]
     sentences = []
-    for line in learned:
-        own = [against_fixed(line), against_gate(comparison, line), against_strongest(comparison, lines, line, seed)]
-        if line.kind == "learned":
-            own += [ordering(comparison, lines, line), gap_words(line)]
+    for line in sorted(learned, key=lambda line: line.kind == "ablation"):  # what it is about comes first
+        if line.kind == "learned" or not comparison.of_kind("learned"):
+            own = [against_fixed(line), against_gate(comparison, line)]
+            own += [
+                against_strongest(comparison, lines, line, seed),
+                ordering(comparison, lines, line),
+                gap_words(line),
+            ]
         else:
-            own.append(ablation_words(comparison, line))
-        own.append(training_words(line))
-        sentences += [f"{line.name}: {sentence}." for sentence in own if sentence]
+            own = [ablation_words(comparison, line)]
+        sentences += [f"{line.name}: {sentence}." for sentence in (*own, training_words(line)) if sentence]
     sentences += [f"{sentence}." for sentence in reactions(comparison, lines)]
     if comparison.contexts < CONTEXTS:
         count = "1 context was" if comparison.contexts == 1 else f"{comparison.contexts} contexts were"
