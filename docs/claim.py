@@ -15,6 +15,8 @@ STUDIES = {"test": "mixed-digits", "ood": "mixed-digits-ood"}
 """Folder in docs/results of each split of the default environment."""
 IMAGES = {"MNIST": "mixed-mnist", "Fashion-MNIST": "mixed-fashionmnist"}
 TUNED, LEADER = "-tuned", "learned"
+HIDDEN = ("oracle-same-seed", "static-final-size", "average-schedule", "sampled-actions", "static-large")
+"""Players that a short table leaves out; they are on the page about evaluation."""
 SHOWN_GATES = 3
 """Tuned gates, the best ones, that a short table shows."""
 
@@ -99,7 +101,7 @@ def study(split: str) -> str:
 
 def shown(row: Row) -> bool:
     """Whether a player stands in the short table."""
-    return row["name"] not in ("oracle-same-seed", "static-final-size", "average-schedule", "static-large")
+    return row["name"] not in HIDDEN
 
 
 def in_brief(results: dict[str, Any]) -> str:
