@@ -141,12 +141,12 @@ def draw_profiles(comparison: Comparison, seed: int = 0) -> Figure:
     quiet(axes, "Share of training seeds and contexts whose return exceeds best-fixed's by more than a threshold")
     axes.axvline(0.0, color=REFERENCE, linewidth=1.2)
     axes.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
-    dashes = iter(("-", "--", ":", "-.") * len(players))
+    dashes = iter(("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2))) * len(players))
     for player in players:
         own = colour(player.name, player.kind)
         profile = performance_profile(differences[player.name], thresholds, seed=seed, draws=PROFILE_DRAWS)
         style, wide = (next(dashes), 1.2) if player.kind == "control" else ("-", 2.0)
-        axes.plot(thresholds, profile.share, style, color=own, linewidth=wide, label=player.name)
+        axes.plot(thresholds, profile.share, linestyle=style, color=own, linewidth=wide, label=player.name)
         if player.kind == "learned":
             axes.fill_between(thresholds, profile.low, profile.high, color=own, alpha=0.15, linewidth=0)
     axes.set_ylim(-0.02, 1.02)
@@ -154,7 +154,7 @@ def draw_profiles(comparison: Comparison, seed: int = 0) -> Figure:
     axes.set_xlabel("threshold: difference in return", fontsize=8)
     axes.set_ylabel("share", fontsize=8)
     if differences:
-        axes.legend(fontsize=8, frameon=False, loc="lower left")
+        axes.legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
 
