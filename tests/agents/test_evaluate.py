@@ -119,6 +119,7 @@ def test_the_shipped_policy_is_what_plays_first() -> None:
     (evaluated,) = load(Args())
     assert evaluated.name == "ppo"
     assert evaluated.config == evaluate.growenv.GrowthConfig()
+    assert evaluated.steps == evaluate.STEPS  # so that the searches that ship with it are used
     size = sum(path.stat().st_size for path in evaluate.SHIPPED.iterdir())
     assert size < 500_000
 
