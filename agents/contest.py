@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -198,14 +199,15 @@ def tuned(contest: Contest, name: str) -> SearchResult:
 
 def _control(contest: Contest, name: str, leader: Player, policy: Trained) -> Player:
     """A learned policy without its reactions, for every training seed."""
-    config, note = contest.config, ""
+    config, sequences = contest.config, list[controls.Sequences]()
     made: list[PolicyFactory]
     if name == MATCHED:
         rates = [action_rates(run, config).tolist() for run in leader.runs]
         made = [PolicySpec(name, {"rates": each}) for each in rates]
         note = f"grows at random at the rates of {leader.name}"
     elif name == SHUFFLED:
-        made = [replay(controls.shuffled(run, config, seed)) for seed, run in enumerate(leader.runs)]
+        sequences = [controls.shuffled(run, config, seed) for seed, run in enumerate(leader.runs)]
+        made = [replay(each) for each in sequences]
         note = f"the actions of {leader.name} in each context, their times permuted"
     elif name == AVERAGE:
         fresh = evaluation_contexts(config, "val", AVERAGED)
@@ -217,9 +219,11 @@ def _control(contest: Contest, name: str, leader: Player, policy: Trained) -> Pl
         note = f"{leader.name} drawing its actions instead of taking the likeliest"
     else:
         assert name == FINAL_SIZE
-        made = [replay(controls.static_final(run, config)) for run in leader.runs]
+        made = [controls.play_sequences(controls.static_final(run, config)) for run in leader.runs]
         note = f"has the final size of {leader.name} in each context from the start on"
     runs = contest.play(name, made)
+    if sequences:
+        note += f"; {controls.lost_growth([*chain(*sequences)], [*chain(*runs)])}"
     named = tuple(tuple(replace(record, policy=name) for record in run) for run in runs)
     return Player(name, "control", named, note=note)
 

@@ -51,6 +51,7 @@ def look_ahead(
         raise ValueError(f'horizon is "task" or a number of decisions of at least 1, got {horizon!r}')
 
     def search(stack: Stack) -> None:
+        """Decide every decision by trying."""
         whole = stack.tasks * stack.decisions
         for decision in range(whole):
             left = stack.decisions - decision % stack.decisions

@@ -192,6 +192,7 @@ def _block(
     plain = replace(config, accuracy_matrix=False, signals=())  # neither changes a reward
 
     def search() -> list[Found]:
+        """Schedules first, then local search until the episodes are spent."""
         hindsight = Hindsight(plain, contexts, rows, progress, make_env)
         hindsight.begin(min(episodes, FAMILY))
         while hindsight.episodes < episodes and hindsight.improve(min(ROUND, episodes - hindsight.episodes)):

@@ -60,6 +60,7 @@ def per_task_search(
     choices = np.array(levels(config))
 
     def search(stack: Stack) -> None:
+        """Try expansions of every task, then play the best."""
         seeds = np.array([context.inner_seed for context in stack.contexts], dtype=np.int64)
         controller = Controller(seeds, len(config.hidden), len(choices))
         for task in range(stack.tasks):

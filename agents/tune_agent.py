@@ -118,6 +118,7 @@ def main(args: Args) -> int:
     seeds = range(FIRST_SEED, FIRST_SEED + args.seeds)
 
     def objective(trial: Any) -> float:
+        """Mean return over the training seeds; hopeless trials end early."""
         changes, network = suggest(trial, args.algo)
         returns: list[float] = []
         for number, seed in enumerate(seeds):
@@ -255,6 +256,7 @@ def make_score(args: Args) -> Score:
     build(args.algo, make_training_env(env_id, args.n_envs, kwargs))  # it may not fit the environment
 
     def score(changes: Mapping[str, Any], network: Mapping[str, Any], seed: int) -> float:
+        """Return of one training seed on val."""
         env = make_training_env(env_id, args.n_envs, kwargs)
         try:
             standard = hyperparameters(args.algo, args.n_envs, episode_length(env))

@@ -389,25 +389,3 @@ def test_a_damaged_run_is_not_resumed(
     run = start(tmp_path, "-n", "16", *SMALL)
     damage(run)
     assert message in refused(capsys, "--resume", str(run), "-n", "32")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--algo", "a2c"], "was made with algo 'ppo', not 'a2c'"),
-        (["--env-kwargs", "tasks:3"], "was made with env_kwargs"),
-        (["--seed", "5"], "was made with seed 0"),
-    ],
-)
-def test_a_run_is_not_resumed_as_another(
-    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = start(tmp_path, "-n", "16", *SMALL)
-    assert message in refused(capsys, "--resume", str(run), *words)
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = start(tmp_path, "-n", "16", *SMALL)
-    setting = json.loads((run / "config.json").read_text())
-    write_json(run / "config.json", {**setting, "architecture": {"net_arch": [7], "activation": "tanh"}})
-    assert "do not fit the network" in refused(capsys, "--resume", str(run), "-n", "32")

@@ -170,6 +170,7 @@ def gate(name: str) -> Callable[[G], G]:
     """
 
     def register(kind: G) -> G:
+        """Enter the class under the name."""
         POLICIES.register(name, kind)
         kind.name = name
         GATES[name] = kind

@@ -105,6 +105,7 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> Callable[[ArrayLike
     slope = (y[-1] - y[0]) / (x[-1] - x[0])
 
     def value(at: ArrayLike) -> NDArray[np.float64]:
+        """The height of the line."""
         places = np.asarray(at, dtype=np.float64)
         beyond = np.minimum(places - x[0], 0.0) + np.maximum(places - x[-1], 0.0)
         line: NDArray[np.float64] = np.interp(places, x, y) + slope * beyond

@@ -10,7 +10,7 @@ from agents.baselines import AVERAGE, DEFAULT_POLICIES, FINAL_SIZE, MATCHED, SHU
 from agents.cache import SearchCache
 from agents.comparison import BEST_FIXED, Comparison, Trained
 from agents.contest import Contest, action_rates, compare
-from agents.evaluation import play
+from agents.evaluation import action_table, play
 from agents.policy import PolicySpec
 from growenv.config import GrowthConfig
 from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
@@ -95,6 +95,26 @@ def test_policies_that_can_draw_their_actions_do_so_as_a_control() -> None:
     result = run((drawing,), policies=["controls"])
     assert result.player("sampled-actions").values("growth_events")[1].sum() == 0
     assert result.player("sampled-actions").kind == "control"
+
+
+def test_the_permuted_control_says_what_growth_was_lost() -> None:
+    assert "of 36 growths (" in run(policies=["shuffled-actions"]).player(SHUFFLED).note
+
+
+def test_a_static_network_has_the_final_size_where_actions_name_regions_too() -> None:
+    tiny = GrowthConfig(
+        tasks=2, decisions=3, minibatches=1, batch_size=8, validation_samples=16, budget=(0.9, 1.0), where="tile"
+    )
+    contest = Contest.on(tiny, "val", 4, steps=2400)
+    result = compare(contest, [Trained("ppo", (PolicySpec("per-task", {"later": [[0, 4], [1, 16]]}),))], [FINAL_SIZE])
+    table = action_table(tiny)
+
+    def grown(name: str) -> list[list[int]]:
+        """Neurons added to each layer in each episode."""
+        requests = [table.request(np.array(record.actions)) for record in result.player(name).records]
+        return [[int(amounts[layers == layer].sum()) for layer in (0, 1)] for layers, amounts in requests]
+
+    assert grown("ppo") == grown(FINAL_SIZE) == [[4, 16]] * 4
 
 
 def test_specs_may_be_given() -> None:

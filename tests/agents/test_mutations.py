@@ -59,7 +59,9 @@ def test_resize_keeps_layer_and_region() -> None:
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("plan", [np.zeros((2, 3), dtype=np.int64), np.full((1, 1), 4), np.full((2, 2), 1)])
 def test_every_move_takes_every_plan(move: Move, plan: np.ndarray) -> None:
-    outcomes(move, plan)
+    reached = outcomes(move, plan)
+    assert reached
+    assert all(len(actions) == plan.size and 0 <= min(actions) <= max(actions) < TABLE.size for actions in reached)
 
 
 def test_nothing_can_be_added_where_nothing_can_grow() -> None:
