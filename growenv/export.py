@@ -80,9 +80,9 @@ def dense_network(learner: Learner, row: int, task: int) -> list[Layer]:
                 Layer(np.concatenate((own.weight, wires)), np.append(own.bias, np.zeros(len(brought), own.bias.dtype)))
             )
         below, constant = np.concatenate((units, len(born) + brought)), 0
-    head = network.weights[-1][row] if task == learner.task[row] else learner.heads[row, task]
+    head = network.weights[-1][row] if task == learner.task[row] else learner.heads.kept[row, task]
     if task < learner.task[row]:  # kept by birth index
-        below = learner.heads_read()[row][below]
+        below = learner.heads.read()[row][below]
     classes = int(learner.data.task_classes[row, task])
     return [*layers, _layer(head[:, :classes], below, 0)]
 

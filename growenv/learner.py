@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv import measuring
 from growenv.config import GrowthConfig
 from growenv.growth import (
     OPERATORS,
@@ -24,19 +25,22 @@ from growenv.growth import (
     checked_proposal,
 )
 from growenv.growth.evidence import LEAST_PROBABILITY
+from growenv.heads import Heads, head_kind
+from growenv.minibatches import Minibatches
 from growenv.networks import OPTIMIZERS, StackedMLP
-from growenv.networks.inheritance import forget_head_rates
-from growenv.networks.layout import round_up
-from growenv.protection import PROTECTIONS
-from growenv.randomness import Purpose, uniform
-from growenv.streams import Context, Dataset
-from growenv.streams.row_data import EVALUATION_CHUNK, RowData
+from growenv.networks.removal import remove_units
+from growenv.protection import PROTECTIONS, Batch, Protection
+from growenv.protection.stage import Stage
+from growenv.randomness import Purpose
+from growenv.streams import SCENARIOS, Context, Dataset
+from growenv.streams.any_task import AnyTask
+from growenv.streams.row_data import RowData
+from growenv.streams.scenarios import PERIOD
 from growenv.wiring import layers_read
 
-ABSENT = -1e9
-"""Added to the logits of classes that a task does not have: their probability is then exactly zero."""
 PROBE_SAMPLES = 128
 """Samples of a probe batch (released code of GradMax, Evci et al. 2022)."""
+_HOOKS = ("rehearse", "on_logits", "after_backward", "after_step", "gates")  # of every minibatch
 _PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples
 
 
@@ -69,6 +73,14 @@ class Learner:
         tasks: most tasks of a stream T.
         dtype: float32, or float64 for reference computations.
         device: where networks and data live.
+
+    Attributes:
+        task: current task of each row, (N,).
+        steps, task_steps: minibatches trained in the stream and in the current task, (N,).
+        finished: tasks finished; without boundaries, periods of `PERIOD` minibatches, (N,).
+        units: units by the task during which they grew, (N, T, L).
+        inputs: work space for the inputs of a minibatch.
+        admit: asked before a protection adds units: layer and amounts (N,) in, what the rows get out, (N,).
     """
 
     def __init__(
@@ -83,27 +95,47 @@ class Learner:
     ) -> None:
         self.config, self.rows, self.tasks, self.classes = config, rows, tasks, dataset.classes
         depth = len(config.hidden)
+        self.scenario = SCENARIOS.make(config.scenario)
+        self.protection = copy.deepcopy(PROTECTIONS.make(config.protection))
+        kind = head_kind(self.scenario, self.protection.all_heads)
+        outputs = self.classes * (tasks if kind == "wide" else 1)
         self.network = StackedMLP(
-            rows, dataset.features, depth, self.classes, bypassed=config.bypassed, dtype=dtype, device=device
+            rows, dataset.features, depth, outputs, bypassed=config.bypassed, dtype=dtype, device=device
         )
         self.optimizer = OPTIMIZERS.make(config.optimizer, self.network, config.learning_rate)
-        self.protection = copy.deepcopy(PROTECTIONS.make(config.protection))
         self.operator = OPERATORS.make(config.growth)
-        self.data = RowData(
-            dataset, rows, tasks, self.classes, config.validation_samples, config.test_samples, device, dtype
-        )
+        samples = config.validation_samples, config.test_samples
+        by_class, apart = self.scenario.labels == "class", self.classes if kind == "wide" else 0
+        self.data = RowData(dataset, rows, tasks, self.classes, *samples, device, dtype, by_class, apart)
+        self.samples = AnyTask(self.data)
+        self.minibatches = Minibatches(self)
         self.task: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self.steps: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
+        self.task_steps: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
+        self.finished: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self.units: NDArray[np.int64] = np.zeros((rows, tasks, depth), dtype=np.int64)
         # Heads are kept by layer that they read, the lowest first, and by birth index.
         most = [config.max_hidden[layer] for layer in reversed(layers_read(depth, config.bypassed))]
-        self._starts = (0, *np.cumsum(most).tolist())
-        self.heads = torch.zeros((rows, tasks, 1 + sum(most), self.classes), dtype=dtype, device=device)
-        self._absent = torch.zeros((rows, self.classes, 1), dtype=dtype, device=device)
-        self._validation: tuple[Tensor, Tensor, Tensor] | None = None
-        batch = config.batch_size
-        self._x = torch.empty((rows, batch, dataset.features + 1), dtype=dtype, device=device)
-        self._logits, self._grad = torch.empty((2, rows, self.classes, batch), dtype=dtype, device=device)
+        starts = (0, *np.cumsum(most).tolist())
+        self.heads = Heads(self.network, self.scenario, kind, tasks, self.classes, (*starts[:-1], 1 + starts[-1]))
+        self.taking_part: NDArray[np.bool_] = np.ones((rows, outputs), dtype=np.bool_)
+        self.absent = torch.zeros((rows, outputs, 1), dtype=dtype, device=device)
+        self.admit: Callable[[int, NDArray[np.int64]], NDArray[np.int64]] | None = None
+        self.validation: tuple[Tensor, Tensor, Tensor] | None = None
+        self._space: dict[int, tuple[Tensor, Tensor]] = {}
+        self.inputs = torch.empty((rows, config.batch_size, dataset.features + 1), dtype=dtype, device=device)
+        self.stage = Stage(self)
+        with torch.no_grad():
+            self.protection.prepare(self.stage)
+
+    @property
+    def invariant(self) -> bool:
+        """Whether the accuracy on a finished task can never change again."""
+        return self.protection.invariant and self.heads.kind == "own" and self.scenario.by_identity
+
+    def overrides(self, hook: str) -> bool:
+        """Whether the protection does something there."""
+        return getattr(type(self.protection), hook, None) is not getattr(Protection, hook)
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
@@ -116,11 +148,13 @@ class Learner:
             contexts: one context for each row; those of other rows are ignored.
         """
         self.data.begin(rows, contexts)
+        self.samples.forget()
         self.network.clear(rows)
-        self.task[rows], self.steps[rows], self.units[rows] = 0, 0, 0
-        self.heads[_index(rows)] = 0.0
-        self.protection.begin(self.network, rows)
+        for count in (self.task, self.steps, self.task_steps, self.finished, self.units):
+            count[rows] = 0
+        self.heads.begin(rows, contexts)
         self._add_units([np.where(rows, width, 0) for width in self.config.hidden], RandomGrowth())
+        self.protection.begin(self.stage, rows)
         self._enter(rows)
 
     @torch.no_grad()
@@ -137,44 +171,34 @@ class Learner:
 
     @torch.no_grad()
     def finish_task(self, rows: NDArray[np.bool_]) -> None:
-        """Keep the heads of the current tasks of some rows and let the protection do its work."""
-        kept = self.heads_read()
-        row, position = np.nonzero((kept >= 0) & rows[:, None])
-        self.heads[row, self.task[row], kept[row, position]] = self.network.weights[-1][row, position]
-        self.protection.finish_task(self.network, rows)
+        """Keep the heads of the current tasks of some rows and let the protection do its work.
 
-    def heads_read(self) -> NDArray[np.int64]:
-        """Where `heads` keeps the weights from every position that a head reads, (N, fan_in), -1 for padding."""
-        return self.network.read_index(self.network.depth, self._starts)
+        Nobody is told where the scenario hides boundaries.
+        """
+        if self.scenario.boundaries:
+            self._consolidate(rows)
+
+    def _consolidate(self, rows: NDArray[np.bool_]) -> None:
+        self.heads.keep(rows, self.task)
+        self.protection.finish_task(self.stage, rows)
+        self.heads.put_back(rows)
+        self.finished += rows
 
     def _enter(self, rows: NDArray[np.bool_]) -> None:
         self.data.enter(rows, self.task)
-        self.optimizer.restart(rows)
-        index = _index(rows)
-        self.network.weights[-1][index] = self._fresh_head(self.task)[index]
-        forget_head_rates(self.network, rows)
-        self._absent = self._absent_classes(self.task)[:, :, None]
-        self._validation = None
+        told = rows if self.scenario.boundaries else rows & (self.task == 0)
+        self.task_steps[rows] = 0
+        self.optimizer.restart(told)
+        self.heads.enter(rows, self.task, self.data.seeds)
+        self.choose_outputs()
+        self.validation = None
+        if told.any():
+            self.protection.enter(self.stage, told)
 
-    def _fresh_head(self, task: NDArray[np.int64]) -> Tensor:
-        """Initial heads: uniform within 1 / sqrt(units), biases zero, shape (N, fan_in, C)."""
-        read = self.heads_read()
-        draw = uniform(
-            self.data.seeds[:, None, None],
-            Purpose.HEAD,
-            task[:, None, None],
-            np.maximum(read, 0)[:, :, None],
-            np.arange(self.classes)[None, None, :],
-        )
-        width = np.maximum(1, (read > 0).sum(axis=1))[:, None, None]
-        present = np.arange(self.classes) < self.data.task_classes[np.arange(self.rows), task][:, None]
-        head = (2.0 * draw - 1.0) / np.sqrt(width) * (read > 0)[:, :, None] * present[:, None, :]
-        return torch.from_numpy(head).to(self.network.device, self.network.dtype)
-
-    def _absent_classes(self, task: NDArray[np.int64]) -> Tensor:
-        count = self.data.task_classes[np.arange(self.rows), task]
-        absent = np.where(np.arange(self.classes)[None, :] < count[:, None], 0.0, ABSENT)
-        return torch.from_numpy(absent).to(self.network.device, self.network.dtype)
+    def choose_outputs(self) -> None:
+        """Outputs may have come to take part."""
+        self.taking_part = self.heads.taking_part(self.task)
+        self.absent = self.heads.absent(self.taking_part)[:, :, None]
 
     # -- growing -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +212,20 @@ class Learner:
         """
         depth = self.network.depth
         self._add_units([np.where(layer == number, amount, 0) for number in range(depth)], self.operator)
+
+    def grow_for_protection(
+        self, layer: int, amounts: NDArray[np.int64], operator: GrowthOperator | None
+    ) -> NDArray[np.int64]:
+        """See `Stage.grow`."""
+        room = self.config.max_hidden[layer] - self.network.widths[:, layer]
+        got = np.where(amounts <= room, amounts, 0)
+        if self.admit is not None and got.any():
+            got = self.admit(layer, got)
+        if got.any():
+            none = np.zeros_like(got)
+            every = [got if number == layer else none for number in range(self.network.depth)]
+            self._add_units(every, operator or self.operator)
+        return got
 
     def _add_units(self, amounts: Sequence[NDArray[np.int64]], operator: GrowthOperator) -> None:
         """Make all room first, then propose, then write: a failing operator leaves nothing behind."""
@@ -204,6 +242,9 @@ class Learner:
         for batch, proposal in zip(batches, proposals, strict=True):
             apply_proposal(network, batch, proposal)
             self.units[np.arange(self.rows), self.task, batch.layer] += batch.amounts
+        if self.overrides("grown"):
+            for batch in batches:
+                self.protection.grown(self.stage, batch.layer, batch.first, batch.amounts)
 
     def reserve(self, layer: int, amounts: NDArray[np.int64]) -> GrowthBatch:
         """Make room for new units of one layer, without weights as yet; what an operator is then told.
@@ -214,8 +255,58 @@ class Learner:
         """
         units = self.network.widths[:, layer].copy()
         outputs = self.data.task_classes[np.arange(self.rows), self.task]
+        if self.heads.kind != "own":
+            outputs = np.full_like(outputs, self.network.classes)
         first = self.network.reserve(layer, amounts)
         return GrowthBatch(layer, amounts, self.data.seeds, units, first, outputs, self.evidence)
+
+    @torch.no_grad()
+    def prune(self, layer: NDArray[np.int64], amount: NDArray[np.int64]) -> None:
+        """Take the least important units that the protection gives back from every row that asks.
+
+        Args:
+            layer: hidden layer that each row prunes, (N,); ignored where nothing goes.
+            amount: units to take, (N,), at most those that are `removable`.
+
+        Raises:
+            ValueError: more than can be taken.
+        """
+        for number in range(self.network.depth):
+            wanted = np.where(layer == number, amount, 0)
+            if not wanted.any():
+                continue
+            importance = self.importance(number)
+            if (wanted > np.isfinite(importance).sum(axis=1)).any():
+                raise ValueError(f"asked to take {wanted} units from layer {number}, but fewer can go")
+            rank = np.argsort(np.argsort(importance, axis=1, kind="stable"), axis=1)
+            self.remove(number, rank < wanted[:, None])
+
+    def importance(self, layer: int) -> NDArray[np.float64]:
+        """How much every active unit of a layer matters, (N, active); infinite where it must stay, or is none."""
+        importance = self.protection.importance(self.stage, layer)
+        there = np.arange(importance.shape[1])[None, :] < self.network.active_units[:, layer, None]
+        masked: NDArray[np.float64] = np.where(there, importance, np.inf)
+        return masked
+
+    def removable(self) -> NDArray[np.int64]:
+        """Units of each hidden layer that the protection would give back, (N, L); one unit of a layer always stays."""
+        counts = np.zeros((self.rows, self.network.depth), dtype=np.int64)
+        if self.protection.frees:
+            for layer in range(self.network.depth):
+                free = np.isfinite(self.importance(layer)).sum(axis=1)
+                counts[:, layer] = np.minimum(free, np.maximum(self.network.widths[:, layer] - 1, 0))
+        return counts
+
+    @torch.no_grad()
+    def remove(self, layer: int, gone: NDArray[np.bool_]) -> None:
+        """Take active units away, (N, active), from the network, its kept heads and the unit counts."""
+        network, row = self.network, np.arange(self.rows)[:, None]
+        born = network.birth_index(layer)[:, network.layout.frozen[layer] :]
+        generation = (born[:, :, None] > self.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
+        gone = gone & (born > 0)
+        self.heads.remove(layer, np.where(gone, born, -1))
+        np.subtract.at(self.units[:, :, layer], (np.broadcast_to(row, gone.shape)[gone], generation[gone]), 1)
+        remove_units(network, layer, gone)
 
     @torch.no_grad()
     def evidence(self, number: int = 0, samples: int = PROBE_SAMPLES) -> Evidence:
@@ -228,9 +319,11 @@ class Learner:
         chosen, labels = self.data.minibatches(
             self.task, self.steps * _PROBES + number, 1, samples, purpose=Purpose.PROBE
         )
-        return Evidence(
-            self.network, self.data.gather(chosen[0]), CrossEntropy(labels[0], self._absent.transpose(1, 2))
-        )
+        loss = CrossEntropy(labels[0], self.absent.transpose(1, 2))
+        gates = self.protection.gates(self.stage, None) if self.overrides("gates") else None
+        if gates is not None and gates[0].ndim == 3:
+            gates = None  # those of single samples are of training samples
+        return Evidence(self.network, self.data.gather(chosen[0]), loss, gates)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -238,26 +331,50 @@ class Learner:
     def train(self) -> TrainingReport:
         """Train every row on the next minibatches of its current task."""
         count, size = self.config.minibatches, self.config.batch_size
-        samples, labels = self.data.minibatches(self.task, self.steps, count, size)
-        classes = torch.arange(self.classes, device=self.network.device)[:, None]
-        targets = (labels[:, :, None, :] == classes).to(self.network.dtype)
-        labels = labels[:, :, None, :]
-        chosen = torch.empty(labels.shape, dtype=self.network.dtype, device=self.network.device)
-        network, optimizer, protection = self.network, self.optimizer, self.protection
-        logits, grad = self._logits, self._grad
+        chosen = torch.empty((count, self.rows, size), dtype=self.network.dtype, device=self.network.device)
+        hooks = {
+            name: self.overrides(name) for name in ("rehearse", "on_logits", "after_backward", "after_step", "gates")
+        }
+        batches = self.minibatches.coming()
         for number in range(count):
-            x = self.data.gather(samples[number], out=self._x)
-            # Classes before samples: a softmax over a short last dimension is ten times slower.
-            logits.copy_(network.forward(x).transpose(1, 2)).add_(self._absent)
-            torch.softmax(logits, 1, out=grad)
-            torch.gather(grad, 1, labels[number], out=chosen[number])
-            grad.sub_(targets[number]).mul_(1.0 / size)
-            network.backward(x, grad.transpose(1, 2))
-            protection.after_backward(network)
-            optimizer.step()
-        optimizer.settle()
-        self.steps += count
-        return _report(chosen[:, :, 0, :])
+            batch = next(batches)
+            if hooks["rehearse"]:
+                batch = self.protection.rehearse(self.stage, batch)
+            self._step(batch, hooks, chosen[number])
+            self.steps += 1
+            self.task_steps += 1
+            due = self.steps % PERIOD == 0
+            if due.any() and not (self.scenario.boundaries or self.scenario.together):
+                self._consolidate(due)
+        self.optimizer.settle()
+        return _report(chosen)
+
+    def _step(self, batch: Batch, hooks: dict[str, bool], chosen: Tensor) -> None:
+        """One step of gradient descent; writes the probabilities of the right outputs of the new samples, (N, B)."""
+        network, protection, size = self.network, self.protection, self.config.batch_size
+        gates = protection.gates(self.stage, None) if hooks["gates"] else None
+        logits, grad = self._work(batch.inputs.shape[1])
+        # Classes before samples: a softmax over a short last dimension is ten times slower.
+        logits.copy_(network.forward(batch.inputs, gates=gates).transpose(1, 2)).add_(batch.absent)
+        torch.softmax(logits, 1, out=grad)
+        chosen.copy_(torch.gather(grad[:, :, :size], 1, batch.outputs[:, None, :size])[:, 0])
+        grad.sub_(batch.targets).mul_(batch.share)
+        if hooks["on_logits"]:
+            protection.on_logits(self.stage, batch, logits, grad)
+        network.backward(batch.inputs, grad.transpose(1, 2), gates)
+        self.heads.mask_gradient()
+        if hooks["after_backward"]:
+            protection.after_backward(self.stage)
+        self.optimizer.step()
+        if hooks["after_step"]:
+            protection.after_step(self.stage)
+
+    def _work(self, samples: int) -> tuple[Tensor, Tensor]:
+        if samples not in self._space:
+            shape = (2, self.rows, self.network.classes, samples)
+            logits, grad = torch.empty(shape, dtype=self.network.dtype, device=self.network.device)
+            self._space[samples] = logits, grad
+        return self._space[samples]
 
     # -- measuring ---------------------------------------------------------------------------------------------------
 
@@ -267,31 +384,12 @@ class Learner:
 
         A row whose network has diverged has a loss that is not finite.
         """
-        if self._validation is None:
-            samples, labels, weights = self.data.evaluation_set("validation", self.task)
-            self._validation = self.data.gather(samples), labels, weights
-        x, labels, weights = self._validation
-        logits = self.network.forward(x) + self._absent.transpose(1, 2)
-        return _scores(logits, labels, weights)
+        return measuring.validate(self)
 
     @torch.no_grad()
     def activity(self) -> NDArray[np.float64]:
-        """Spikes per inference: how often units are above zero on the current task's validation samples, (N, T, L).
-
-        Means over the units of every generation and hidden layer; 0 where there are none.
-        """
-        samples, _, weights = self.data.evaluation_set("validation", self.task)
-        each = self.network.activity(self.data.gather(samples), weights)
-        rates = np.zeros(self.units.shape)
-        row = np.arange(self.rows)[:, None]
-        for layer, active in enumerate(each):
-            born = self.network.birth_index(layer)
-            generation = (born[:, :, None] > self.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
-            there = born > 0
-            flat = (row * self.tasks + generation)[there]
-            total = np.bincount(flat, active.double().cpu().numpy()[there], self.rows * self.tasks)
-            rates[:, :, layer] = total.reshape(self.rows, self.tasks)
-        return rates / np.maximum(self.units, 1)
+        """Spikes per inference; see `measuring.activity`."""
+        return measuring.activity(self)
 
     @torch.no_grad()
     def accuracy(self, split: str, task: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -301,45 +399,21 @@ class Learner:
             split: ``"validation"`` or ``"test"`` (of the data set).
             task: a task of each row, shape (N,). Tasks to come are read through their untrained heads.
         """
-        samples, labels, weights = self.data.evaluation_set(split, task)
-        total = np.zeros(self.rows)
-        for start in range(0, samples.shape[1], EVALUATION_CHUNK):
-            part = slice(start, start + EVALUATION_CHUNK)
-            logits = self.logits(self.data.gather(samples[:, part]), task)
-            total += _scores(logits, labels[:, part], weights[:, part])[0]
-        return total
+        return measuring.accuracy(self, split, task)
 
     @torch.no_grad()
     def logits(self, x: Tensor, task: NDArray[np.int64]) -> Tensor:
-        """Logits for one task of each row, shape (N, V, C).
+        """Logits for one task of each row by its own head, shape (N, V, C).
 
         Args:
-            x: inputs as `RowData.gather` gives them, shape (N, V, D + 1).
+            x: inputs of that task as `RowData.gather` gives them, shape (N, V, D + 1).
             task: a task of each row, shape (N,).
         """
-        order = None if (task == self.task).all() else self.data.order(self.task, task)
-        head = self._head(task)
-        if self.protection.invariant and (task < self.task).all():
-            reached = np.cumsum(self.units, axis=1)[np.arange(self.rows), task]
-            sizes = [round_up(1 + int(width)) for width in reached.max(axis=0)]
-            logits = self.network.forward_frozen(x, head, sizes, order)
-        else:
-            logits = self.network.forward(x, head, order)
-        return logits + self._absent_classes(task)[:, None, :]
-
-    def _head(self, task: NDArray[np.int64]) -> Tensor:
-        """Heads of any tasks in the order in which the units that they read lie, shape (N, fan_in, C)."""
-        read = self.heads_read()
-        row = np.arange(self.rows)
-        kept = self.heads[row[:, None], task[:, None], np.maximum(read, 0)]
-        kept = kept.masked_fill(torch.from_numpy(read < 0).to(kept.device)[:, :, None], 0.0)
-        choices = [(task == self.task, self.network.weights[-1]), (task > self.task, self._fresh_head(task))]
-        for chosen, head in choices:
-            if chosen.any():
-                kept = torch.where(torch.from_numpy(chosen).to(kept.device)[:, None, None], head, kept)
-        return kept
+        return measuring.logits(self, x, task, task) + self.heads.absent(self.heads.taking_part(task))[:, None, :]
 
     # -- saving ------------------------------------------------------------------------------------------------------
+
+    _COUNTS = ("task", "steps", "task_steps", "finished", "units", "taking_part", "absent")
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that training and growth change."""
@@ -348,7 +422,8 @@ class Learner:
             "optimizer": copy.deepcopy({k: v for k, v in vars(self.optimizer).items() if k != "network"}),
             "protection": copy.deepcopy(self.protection),
             "data": self.data.state(),
-            "own": copy.deepcopy((self.task, self.steps, self.units, self.heads, self._absent)),
+            "heads": self.heads.state(),
+            "own": copy.deepcopy({name: getattr(self, name) for name in self._COUNTS}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -357,12 +432,10 @@ class Learner:
         vars(self.optimizer).update(copy.deepcopy(snapshot["optimizer"]))
         self.protection = copy.deepcopy(snapshot["protection"])
         self.data.load_state(snapshot["data"])
-        self.task, self.steps, self.units, self.heads, self._absent = copy.deepcopy(snapshot["own"])
-        self._validation = None
-
-
-def _index(rows: NDArray[np.bool_]) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(rows))
+        self.samples.forget()
+        self.heads.load_state(snapshot["heads"])
+        vars(self).update(copy.deepcopy(snapshot["own"]))
+        self.validation = None
 
 
 def _report(chosen: Tensor) -> TrainingReport:
@@ -372,17 +445,3 @@ def _report(chosen: Tensor) -> TrainingReport:
     confidence = chosen[-quarter:].mean(dim=(0, 2), dtype=torch.float64).cpu().numpy()
     early, late = loss[:quarter].mean(axis=0), loss[-quarter:].mean(axis=0)
     return TrainingReport(loss.mean(axis=0), early, late, confidence, loss.T)
-
-
-def _scores(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted accuracy and cross-entropy of (N, V, C) logits, two arrays of shape (N,)."""
-    by_class = logits.transpose(1, 2).contiguous()
-    target = labels[:, None, :]
-    chosen = torch.gather(by_class, 1, target)
-    # Not logsumexp: over a middle dimension it is many times slower than softmax.
-    probability = torch.gather(torch.softmax(by_class, 1), 1, target)[:, 0]
-    loss = -probability.clamp_(min=LEAST_PROBABILITY).log_()
-    # A tie is no right answer, so that a dead network, whose logits are all alike, knows nothing.
-    right = (chosen > by_class.scatter_(1, target, -torch.inf).amax(dim=1, keepdim=True))[:, 0]
-    accuracy = (right * weights).sum(dim=1, dtype=torch.float64).cpu().numpy()
-    return accuracy, (loss * weights).sum(dim=1, dtype=torch.float64).cpu().numpy()

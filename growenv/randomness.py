@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     PROTECTION = 8
     PROBE = 9
     CANDIDATE = 10
+    BOUNDARY = 11
+    REHEARSAL = 12
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from growenv.learner import ABSENT, Learner
+from growenv.heads import ABSENT
+from growenv.learner import Learner
 from growenv.streams import load_dataset
 from growenv.streams.row_data import EVALUATION_CHUNK
 from tests.reference import SlowRow, assert_equal_rows, check_padding, row_of

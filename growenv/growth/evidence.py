@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -104,14 +106,24 @@ class Evidence:
         network: the stack; what it computes must not change while the evidence is in use.
         x: inputs whose last value is one, (N, B, D + 1).
         loss: the loss of this batch.
+        gates: factors of the units of each hidden layer, (N, frozen + active); None for ones.
     """
 
-    def __init__(self, network: StackedMLP, x: Tensor, loss: Loss) -> None:
-        self.network, self.x, self.loss = network, x, loss
+    def __init__(self, network: StackedMLP, x: Tensor, loss: Loss, gates: Sequence[Tensor] | None = None) -> None:
+        self.network, self.x, self.loss, self.gates = network, x, loss, gates
 
     def double(self) -> Evidence:
         """The same in double precision, where small singular values are more than rounding."""
-        return self if self.x.dtype == torch.float64 else Evidence(self.network, self.x.double(), self.loss)
+        if self.x.dtype == torch.float64:
+            return self
+        gates = None if self.gates is None else [gate.double() for gate in self.gates]
+        return Evidence(self.network, self.x.double(), self.loss, gates)
+
+    def _gated(self, layer: int, units: Tensor, first: int = 0) -> Tensor:
+        """Answers of the units of a hidden layer from position `first` on, times their gates."""
+        if self.gates is None:
+            return units
+        return units * self.gates[layer][:, None, first : first + units.shape[2]].to(units.dtype)
 
     @property
     def samples(self) -> int:
@@ -124,7 +136,7 @@ class Evidence:
         read = [self.x]
         for layer in range(self.network.depth):
             units = torch.bmm(read[-1], self.network.into(layer).to(self.x.dtype)).clamp_(min=0.0)
-            read.append(self._passed_on(layer, units, read[-1]))
+            read.append(self._passed_on(layer, self._gated(layer, units), read[-1]))
         return read
 
     def _passed_on(self, layer: int, units: Tensor, below: Tensor) -> Tensor:
@@ -138,6 +150,13 @@ class Evidence:
     def logits(self) -> Tensor:
         """Shape (N, B, C)."""
         return torch.bmm(self.below[-1], self._weights(self.network.depth))
+
+    def with_gradient(self, gradient: Tensor) -> Evidence:
+        """The same activations under another derivative of the loss with respect to the logits, (N, B, C)."""
+        other = copy.copy(self)
+        vars(other).pop("errors", None)
+        vars(other)["_errors"] = [gradient]
+        return other
 
     @cached_property
     def errors(self) -> list[Tensor]:
@@ -155,7 +174,7 @@ class Evidence:
         for lower in range(depth - len(known), layer - 1, -1):
             start, active = self.network.layout.frozen[lower], self.network.layout.active[lower]
             units = self.below[lower + 1][:, :, start : start + active]
-            known.append(_relu_backward(self.by_answer(lower), units, 0))
+            known.append(self._gated(lower, _relu_backward(self.by_answer(lower), units, 0), start))
         return known[depth - layer]
 
     def by_answer(self, layer: int) -> Tensor:
@@ -191,9 +210,9 @@ class Evidence:
             return self.loss.value(self.logits + extra)
         frozen = network.layout.frozen[above]
         active = (torch.bmm(self.below[above], self._weights(above)) + extra).clamp(min=0.0)
-        units = torch.cat((self.below[above + 1][:, :, :frozen], active), dim=2)
+        units = torch.cat((self.below[above + 1][:, :, :frozen], self._gated(above, active, frozen)), dim=2)
         read = self._passed_on(above, units, self.below[above])
         for upper in range(above + 1, network.depth):
             units = torch.bmm(read, network.into(upper).to(self.x.dtype)).clamp(min=0.0)
-            read = self._passed_on(upper, units, read)
+            read = self._passed_on(upper, self._gated(upper, units), read)
         return self.loss.value(torch.bmm(read, self._weights(network.depth)))

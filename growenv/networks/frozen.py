@@ -79,3 +79,25 @@ def oldest(layout: Layout, layer: int, weight: Tensor, sizes: Sequence[int]) -> 
         weight[:, start : start + sizes[span.source]] for start, span in zip(starts, layout.spans(layer), strict=True)
     ]
     return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def first_active(layout: Layout, layer: int, weight: Tensor, sizes: Sequence[int] | None) -> Tensor:
+    """A matrix for the first active units alone, contiguous; frozen units, or at least their constant one, stay.
+
+    Args:
+        layout: where the units lie.
+        layer: hidden layer, whose matrix has columns for frozen and active units, or L for the head.
+        weight: the matrix, (N, fan_in, columns).
+        sizes: active units of each layer; None for all of them.
+    """
+    if sizes is None:
+        return weight
+    if layer < layout.depth:
+        weight = weight[:, :, : layout.frozen[layer] + sizes[layer]]
+    if layer > 0:
+        parts = []
+        for span in layout.spans(layer):
+            start, stop = span.frozen.start, span.active.start + sizes[span.source]
+            parts.append(weight[:, start:stop])
+        weight = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    return weight.contiguous()

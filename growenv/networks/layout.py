@@ -151,6 +151,11 @@ def take_or_zero(source: Tensor, index: Tensor, dim: int) -> Tensor:
     return taken.masked_fill_(missing, 0.0)
 
 
+def each_sample(gate: Tensor) -> Tensor:
+    """Factors of units, (N, units) or (N, B, units), so that they multiply activations (N, B, units)."""
+    return gate[:, None, :] if gate.ndim == 2 else gate
+
+
 def with_wires(units: Tensor, below: Tensor, out: Tensor | None = None) -> Tensor:
     """What the readers of a layer with wires around it read: its units, then all that it reads but the constant unit.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -143,3 +144,4 @@ class StackedAdam:
 OPTIMIZERS: Registry[StackedOptimizer] = Registry("optimizer")
 OPTIMIZERS.register("sgd", StackedSGD)
 OPTIMIZERS.register("adam", StackedAdam)
+OPTIMIZERS.register("adam-standard", partial(StackedAdam, betas=(0.9, 0.999)))

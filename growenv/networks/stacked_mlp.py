@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.networks.frozen import complete, oldest, places, rearranged, spread
-from growenv.networks.layout import Layout, copy_first, round_up, take, with_wires
+from growenv.networks.layout import Layout, copy_first, each_sample, round_up, take, with_wires
 
 LEVEL = 1 << 20
 """More units than any layer has."""
@@ -170,13 +170,16 @@ class StackedMLP:
         self._joined_active[layer].copy_(self.weights[layer])
         return self._joined[layer]
 
-    def forward(self, x: Tensor, head: Tensor | None = None, order: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, head: Tensor | None = None, order: Tensor | None = None, gates: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Logits, shape (N, B, C), valid until the next call with as many samples.
 
         Args:
             x: inputs whose last value is one, shape (N, B, D + 1), contiguous.
             head: outgoing weights of all that the head reads, shape (N, fan_in, C); None for the current ones.
             order: gathers the rows of the first weights before use, shape (N, D + 1); None keeps them.
+            gates: factors of the units of each hidden layer, (N, frozen + active) or (N, B, frozen + active).
         """
         work, units = self._work(x.shape[1]), x
         for layer in range(self.depth):
@@ -184,6 +187,8 @@ class StackedMLP:
             if layer == 0 and order is not None:
                 weights = take(weights, order, dim=1)
             below, units = units, torch.bmm(units, weights, out=work["own"][layer]).clamp_(min=0.0)
+            if gates is not None:
+                units.mul_(each_sample(gates[layer]))
             if layer in self.bypassed:
                 units = with_wires(units, below, out=work["units"][layer])
         return torch.bmm(units, self.weights[-1] if head is None else head, out=work["logits"][0])
@@ -199,14 +204,21 @@ class StackedMLP:
         units = self._work(x.shape[1])["own"]
         return [torch.einsum("nbu,nb->nu", (layer > 0).to(weights.dtype), weights) for layer in units]
 
-    def forward_frozen(self, x: Tensor, head: Tensor, sizes: Sequence[int], order: Tensor | None = None) -> Tensor:
+    def forward_frozen(
+        self,
+        x: Tensor,
+        head: Tensor,
+        sizes: Sequence[int],
+        order: Tensor | None = None,
+        gates: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Logits from the first frozen units alone, shape (N, B, C).
 
         The shapes are those of the time when these units were all there were, so the logits are the same to the last
         bit.
 
         Args:
-            x, order: as in `forward`.
+            x, order, gates: as in `forward`.
             head: outgoing weights of all that the head reads; those beyond `sizes` are not used.
             sizes: frozen units to use of each layer, the constant one included.
         """
@@ -214,16 +226,19 @@ class StackedMLP:
             used = oldest(self.layout, layer, weight[:, :, : sizes[layer]], sizes)
             used = used if layer > 0 or order is None else take(used, order, dim=1)
             below, x = x, torch.bmm(x, used).clamp_(min=0.0)
+            if gates is not None:
+                x.mul_(each_sample(gates[layer][..., : sizes[layer]]))
             if layer in self.bypassed:
                 x = with_wires(x, below)
         return torch.bmm(x, oldest(self.layout, self.depth, head, sizes))
 
-    def backward(self, x: Tensor, grad_logits: Tensor) -> None:
+    def backward(self, x: Tensor, grad_logits: Tensor, gates: Sequence[Tensor] | None = None) -> None:
         """Fill `gradients` for the inputs of the last `forward` call.
 
         Args:
             x: the inputs given to `forward`.
             grad_logits: derivative of the summed loss, shape (N, B, C), contiguous along one of its last dimensions.
+            gates: those given to `forward`.
         """
         work = self._work(x.shape[1])
         delta, wires = grad_logits, None
@@ -237,6 +252,8 @@ class StackedMLP:
                     below.add_(wires)
                 below = _relu_backward(below, work["units"][layer - 1], 0, grad_input=below)
                 frozen, active = self._split(layer - 1)
+                if gates is not None:
+                    below[:, :, : frozen + active].mul_(each_sample(gates[layer - 1]))
                 delta = below[:, :, frozen : frozen + active]
                 wires = below[:, :, frozen + active :] if layer - 1 in self.bypassed else None
 

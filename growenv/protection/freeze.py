@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from growenv.networks import StackedMLP
-from growenv.protection.base import PROTECTIONS
+from growenv.protection.base import PROTECTIONS, Protection
+from growenv.protection.stage import Stage
 
 
-class Freeze:
+class Freeze(Protection):
     """Freeze all units when a task ends; old units never read new ones, new units read everything older.
 
     A finished task's head reads the units that existed when it was trained, so its logits are the same to the last bit
@@ -21,15 +21,9 @@ class Freeze:
     directed = True
     invariant = True
 
-    def begin(self, network: StackedMLP, rows: NDArray[np.bool_]) -> None:
-        """Nothing is kept beside the network itself."""
-
-    def after_backward(self, network: StackedMLP) -> None:
-        """Frozen units have no gradients to change."""
-
-    def finish_task(self, network: StackedMLP, rows: NDArray[np.bool_]) -> None:
+    def finish_task(self, stage: Stage, rows: NDArray[np.bool_]) -> None:
         """Freeze the active units of some rows."""
-        network.freeze(rows)
+        stage.network.freeze(rows)
 
 
 PROTECTIONS.register("freeze", Freeze)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from growenv.streams.backgrounds import before_noise
 from growenv.streams.datasets import DATASETS, Dataset, load_dataset
 from growenv.streams.distributions import (
     DISTRIBUTIONS,
@@ -15,22 +16,27 @@ from growenv.streams.distributions import (
     stream_length,
 )
 from growenv.streams.pooling import pooled
+from growenv.streams.scenarios import SCENARIOS, NotVisibleError, Scenario
 from growenv.streams.tasks import SPLITS, Context, Task
 from growenv.streams.transforms import Transform
 
 __all__ = [
     "DATASETS",
     "DISTRIBUTIONS",
+    "SCENARIOS",
     "SPLITS",
     "Context",
     "Dataset",
     "Mixed",
+    "NotVisibleError",
     "Permuted",
     "Rotated",
+    "Scenario",
     "Split",
     "StreamDistribution",
     "Task",
     "Transform",
+    "before_noise",
     "draw_context",
     "load_dataset",
     "pooled",

@@ -35,6 +35,9 @@ class RowData:
         validation_samples: most validation samples of a task; all of the inner validation part if that is less.
         test_samples: most inner-test samples of a task.
         device: where the samples live.
+        dtype: type of the samples as network inputs.
+        by_class: label samples with their class in the data set, not with its place among the task's classes.
+        apart: added to the labels for every task before a sample's own, so that tasks share no label.
     """
 
     def __init__(
@@ -47,9 +50,12 @@ class RowData:
         test_samples: int,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        by_class: bool = False,
+        apart: int = 0,
     ) -> None:
         self.dataset, self.rows, self.tasks, self.classes = dataset, rows, tasks, classes
         self.device, self.dtype = torch.device(device), dtype
+        self._by_class, self._apart = by_class, apart
         self.limits = {"validation": validation_samples, "test": test_samples}
         self.seeds: NDArray[np.uint64] = np.zeros(rows, dtype=np.uint64)
         self.task_classes: NDArray[np.int64] = np.zeros((rows, tasks), dtype=np.int64)
@@ -138,10 +144,27 @@ class RowData:
                 self._offset[row, number] = self._bank_start(task.transform.base)
                 self._pixels[row, number, :-1] = task.transform.pixel_order(self.dataset)
                 self._local[row, number] = 0
-                self._local[row, number, list(task.classes)] = np.arange(len(task.classes))
+                labels = np.array(task.classes) if self._by_class else np.arange(len(task.classes))
+                self._local[row, number, list(task.classes)] = labels + number * self._apart
                 for split in self.limits:
                     self._choose(split, row, number, task.classes)
             self.familiarity[row] = self._familiarity(context, row)
+
+    def class_of(self, row: int, task: int) -> tuple[int, ...]:
+        """The classes of one task of a row."""
+        context = self._contexts[row]
+        assert context is not None
+        return context.tasks[task].classes
+
+    def pool(self, row: int, task: int) -> NDArray[np.int64]:
+        """The training samples of one task of a row, without the transform of the task."""
+        return self._pools("train", self.class_of(row, task))
+
+    def length(self, row: int) -> int:
+        """Number of tasks of a row's stream."""
+        context = self._contexts[row]
+        assert context is not None
+        return len(context.tasks)
 
     def _familiarity(self, context: Context, row: int) -> NDArray[np.float64]:
         """Correlation of each task's mean training input with the likest earlier task's, (T,); 0 for the first.
@@ -190,10 +213,8 @@ class RowData:
 
     def enter(self, rows: NDArray[np.bool_], task: NDArray[np.int64]) -> None:
         """Point some rows at the training samples of their current task."""
-        for row in np.flatnonzero(rows):
-            context = self._contexts[row]
-            assert context is not None
-            pool = self._pools("train", context.tasks[task[row]].classes)
+        for row in map(int, np.flatnonzero(rows)):
+            pool = self.pool(row, int(task[row]))
             if len(pool) > self._pool.shape[1]:
                 wider = np.zeros((self.rows, len(pool)), dtype=np.int64)
                 wider[:, : self._pool.shape[1]] = self._pool
@@ -234,6 +255,40 @@ class RowData:
         label = self._local[row, task[None, :, None], self._labels[sample]]
         sample = sample + self._offset[np.arange(self.rows), task][None, :, None]
         return torch.from_numpy(sample).to(self.device), torch.from_numpy(label).to(self.device)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value of a network input."""
+        inputs, scale = self.dataset.inputs, self.dataset.scale
+        byte = inputs.dtype == torch.uint8
+        low, high = (0.0, 255.0) if byte else (float(inputs.min()), float(inputs.max()))
+        return (low - self.dataset.shift) * scale, (high - self.dataset.shift) * scale
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """Pixel order of every task, (N, T, D + 1): a task's input is ``input[j] = sample[pixels[j]]``."""
+        pixels: NDArray[np.int64] = self._pixels
+        return pixels
+
+    @property
+    def contexts(self) -> list[Context | None]:
+        """The context of each row; None before its first stream."""
+        return self._contexts
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Training samples of each row's current task, (N,)."""
+        return self._pool_size
+
+    def labels(self, sample: NDArray[np.int64], task: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Labels of training samples, (N, B), which belong to the given tasks, (N, B); without any transform."""
+        labels: NDArray[np.int64] = self._local[np.arange(self.rows)[:, None], task, self._labels[sample]]
+        return labels
+
+    def offset(self, task: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What to add to samples so that `gather` finds them as the given tasks, (N, B), turn them."""
+        offset: NDArray[np.int64] = self._offset[np.arange(self.rows)[:, None], task]
+        return offset
 
     def evaluation_set(self, split: str, task: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """The samples that one task of each row is evaluated on.

@@ -16,7 +16,7 @@ from growenv.growth import OPERATORS, GrowthOperator, checked_proposal
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
 from growenv.protection import PROTECTIONS, Protection
-from growenv.streams import Context, Dataset, draw_context, load_dataset
+from growenv.streams import Context, Dataset, NotVisibleError, draw_context, load_dataset
 from growenv.testing.require import own_randomness, require
 
 _TASKS, _ROWS, _TOLERANCE = 3, 3, 1e-5
@@ -24,6 +24,8 @@ _TASKS, _ROWS, _TOLERANCE = 3, 3, 1e-5
 
 def check_protection(protection: str | Protection, dataset: str | Dataset = "digits") -> None:
     """Check that a protection keeps its promises while three networks grow over three tasks.
+
+    In every scenario it must train, or say with `NotVisibleError` that it needs what is hidden there.
 
     Args:
         protection: a registered name or an object.
@@ -47,6 +49,9 @@ def check_protection(protection: str | Protection, dataset: str | Dataset = "dig
         require(_near(alone, fresh[:, 1:2]), f"{where}: a row learns otherwise among other rows than alone")
         _check_partial_begin(learner, contexts, where)
         _check_snapshot(learner, where)
+        _check_pruning(_learner(data, _ROWS, protection=protection), contexts, where)
+        for scenario in ("domain-incremental", "class-incremental", "task-free"):
+            _check_scenario(data, protection, scenario, contexts, where)
 
 
 def check_operator(operator: str | GrowthOperator, dataset: str | Dataset = "digits") -> None:
@@ -125,7 +130,7 @@ def _play(learner: Learner, contexts: Sequence[Context], where: str) -> Tensor:
             finished.append(_finish(learner, task, where))
     final = torch.stack([_logits(learner, task) for task in range(_TASKS)])
     for task, logits in enumerate(finished):
-        same = not learner.protection.invariant or torch.equal(logits, final[task])
+        same = not learner.invariant or torch.equal(logits, final[task])
         require(same, f"{where} says invariant, but later training or growth changed the logits of task {task}")
     return final
 
@@ -135,9 +140,10 @@ def _finish(learner: Learner, task: int, where: str) -> Tensor:
     trained = _logits(learner, task)
     learner.next_task(np.ones(learner.rows, dtype=bool))
     logits = _logits(learner, task)
-    kept = not learner.protection.invariant or _near(logits, trained)
+    kept = not learner.invariant or _near(logits, trained)
     require(kept, f"{where} says invariant, but the end of task {task} changed its logits; freeze what they read")
-    guarded = not learner.protection.directed or not learner.network.active_units.any()
+    new = learner.units[np.arange(learner.rows), learner.task]
+    guarded = not learner.protection.directed or (learner.network.active_units == new).all()
     require(guarded, f"{where} says directed, but leaves finished units free to read new ones; freeze them")
     return logits
 
@@ -157,6 +163,50 @@ def _check_snapshot(learner: Learner, where: str) -> None:
     learner.train()
     same = torch.equal(_logits(learner, learner.task), first)
     require(same, f"{where}: training after restore differs; keep no reference to the network and no hidden state")
+
+
+def _check_pruning(learner: Learner, contexts: Sequence[Context], where: str) -> None:
+    """Where units are given back, they go, and training goes on."""
+    if not learner.protection.frees:
+        return
+    everyone = np.ones(learner.rows, dtype=bool)
+    learner.begin(everyone, contexts)
+    learner.train()
+    learner.next_task(everyone)
+    learner.grow(np.zeros(learner.rows, dtype=np.int64), np.full(learner.rows, 4))
+    learner.train()
+    for layer in range(learner.network.depth):
+        before = learner.network.widths.copy()
+        shape = learner.protection.importance(learner.stage, layer).shape
+        expected = (learner.rows, learner.network.layout.active[layer])
+        require(shape == expected, f"{where}: importance of layer {layer} has shape {shape}, expected {expected}")
+        wanted = np.minimum(learner.removable()[:, layer], 2)
+        learner.prune(np.full(learner.rows, layer), wanted)
+        gone = (before - learner.network.widths)[:, layer]
+        require((gone == wanted).all(), f"{where}: asked to take {wanted} units of layer {layer}, {gone} went")
+        learner.train()
+        _check_weights(learner.network, where)
+
+
+def _check_scenario(
+    data: Dataset, protection: str | Protection, scenario: str, contexts: Sequence[Context], where: str
+) -> None:
+    """Two tasks and a growth; no number may be lost on the way."""
+    everyone = np.ones(_ROWS, dtype=bool)
+    try:
+        learner = _learner(data, _ROWS, protection=protection, scenario=scenario, minibatches=60)
+        learner.begin(everyone, contexts)
+        for _ in range(2):
+            learner.train()
+            learner.grow(np.ones(_ROWS, dtype=np.int64), np.full(_ROWS, 2))
+            learner.train()
+            learner.next_task(everyone)
+        learner.train()
+        accuracy = learner.accuracy("validation", learner.task)
+    except NotVisibleError:
+        return
+    _check_weights(learner.network, f"{where} in scenario {scenario!r}")
+    require(np.isfinite(accuracy).all(), f"{where}: an accuracy in scenario {scenario!r} is not finite")
 
 
 def _grow(

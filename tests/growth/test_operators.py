@@ -70,7 +70,7 @@ def test_new_units_learn_from_the_outgoing_side_first(layer: int) -> None:
     x = ours.data.gather(samples[0])
 
     def gradients() -> tuple[Tensor, Tensor]:
-        logits = network.forward(x) + ours._absent.transpose(1, 2)
+        logits = network.forward(x) + ours.absent.transpose(1, 2)
         wanted = torch.nn.functional.one_hot(labels[0], ours.classes)
         network.backward(x, torch.softmax(logits, dim=2) - wanted)
         new = torch.from_numpy(first[:, None] + np.arange(6))

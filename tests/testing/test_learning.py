@@ -30,8 +30,8 @@ class Thawing(Freeze):
 
     name = "mine"
 
-    def after_backward(self, network):
-        network.frozen[0][:, :, 1:] *= 1.001  # all but the constant unit
+    def after_backward(self, stage):
+        stage.network.frozen[0][:, :, 1:] *= 1.001  # all but the constant unit
 
 
 class NotDirected(Finetune):
@@ -50,39 +50,39 @@ class Remembering(Finetune):
     def __init__(self):
         self.finished = 0
 
-    def after_backward(self, network):
-        network.gradient.mul_(torch.tensor(0.0 if self.finished > 1 else 1.0))
+    def after_backward(self, stage):
+        stage.network.gradient.mul_(torch.tensor(0.0 if self.finished > 1 else 1.0))
 
-    def finish_task(self, network, rows):
+    def finish_task(self, stage, rows):
         self.finished += 1
 
 
 class Mixing(Finetune):
     name = "mine"
 
-    def after_backward(self, network):
-        for gradient in network.gradients:
+    def after_backward(self, stage):
+        for gradient in stage.network.gradients:
             gradient.copy_(gradient.mean(dim=0, keepdim=True).expand_as(gradient))
 
 
 class Leaking(Finetune):
     name = "mine"
 
-    def after_backward(self, network):
-        network.gradient.add_(0.01)
+    def after_backward(self, stage):
+        stage.network.gradient.add_(0.01)
 
 
 class Exploding(Finetune):
     name = "mine"
 
-    def after_backward(self, network):
-        network.gradients[0].mul_(float("nan"))
+    def after_backward(self, stage):
+        stage.network.gradients[0].mul_(float("nan"))
 
 
 class Noisy(Finetune):
     name = "mine"
 
-    def after_backward(self, network):
+    def after_backward(self, stage):
         torch.rand(1)
 
 
@@ -91,9 +91,9 @@ class Counting(Finetune):
 
     name, calls = "mine", np.zeros(1)
 
-    def after_backward(self, network):
+    def after_backward(self, stage):
         Counting.calls += 1
-        network.gradient.mul_(1.0 if Counting.calls[0] % 7 else -5.0)
+        stage.network.gradient.mul_(1.0 if Counting.calls[0] % 7 else -5.0)
 
 
 @pytest.mark.parametrize(
