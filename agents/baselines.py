@@ -19,13 +19,14 @@ FINAL_SIZE = "static-final-size"
 SAMPLED = "sampled-actions"
 LOOK_AHEAD = "look-ahead"
 PER_TASK = "per-task-search"
+RCL = "rcl"
 LUCKY = "oracle-same-seed"
 """Comes with the oracle: its sequences on the inner seeds on which they were found."""
 
 CONTROLS = (MATCHED, SHUFFLED, AVERAGE, FINAL_SIZE, SAMPLED)
 """What remains of a learned policy without its reactions: the rates, the counts, the average, the final size; and the
 policy that draws its actions instead of taking the likeliest."""
-SEARCHES = (LOOK_AHEAD, PER_TASK)
+SEARCHES = (LOOK_AHEAD, PER_TASK, RCL)
 """Players that try growth out in the episode itself, and pay for it with training steps."""
 TUNED_GATES = "tuned-gates"
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -20,6 +20,7 @@ from agents.baselines import (
     LUCKY,
     MATCHED,
     PER_TASK,
+    RCL,
     SAMPLED,
     SHUFFLED,
     TUNED,
@@ -40,6 +41,7 @@ from agents.look_ahead import look_ahead
 from agents.oracle import hindsight_oracle
 from agents.per_task_search import per_task_search
 from agents.policy import PolicyFactory, PolicySpec, without_regions
+from agents.rcl import rcl
 from agents.replay import replay
 from agents.search import STEPS, SearchResult, best_fixed_schedule, tune
 from agents.transfer import transferred
@@ -255,6 +257,7 @@ def _searchers(contest: Contest, name: str) -> list[Player]:
     searches: dict[str, tuple[Callable[..., tuple[list[EpisodeRecord], float]], str]] = {
         LOOK_AHEAD: (look_ahead, "tries every action to the end of the task before each decision"),
         PER_TASK: (per_task_search, "tries expansions of each task, proposed by a controller, and keeps the best"),
+        RCL: (rcl, "as per-task-search, with a fresh recurrent controller and 50 trials in each task, as published"),
     }
     search, note = searches[name]
     records, steps = search(

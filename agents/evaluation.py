@@ -117,7 +117,7 @@ def make_vector_env(config: GrowthConfig, rows: int) -> Any:
 def action_table(config: GrowthConfig) -> ActionTable:
     """The actions of an environment."""
     if config.where == "auto":
-        return ActionTable(len(config.hidden), config.amounts)
+        return ActionTable(len(config.hidden), config.amounts, prune=config.prune)
     env = make_vector_env(config, 1)  # how many regions there are depends on its hardware
     env.close()
     table: ActionTable = env.actions

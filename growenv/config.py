@@ -16,6 +16,7 @@ from growenv.hardware import Meter
 from growenv.protection import Protection
 from growenv.registry import unknown_name
 from growenv.streams import Dataset, StreamDistribution
+from growenv.streams.scenarios import Scenario
 from growenv.wiring import absent_at_first
 
 SPLITS = ("train", "val", "test", "ood")
@@ -46,9 +47,14 @@ class GrowthConfig:
             growth deepens the network, and wires lead around it for ever; see docs/architecture.md.
         max_hidden: greatest width of each hidden layer.
         amounts: numbers of neurons that one action can add.
+        prune: numbers of neurons that one action can take away, those that matter least first; none by default. Needs a
+            protection that gives neurons back.
         optimizer: ``adam`` or ``sgd``.
         learning_rate: its step size.
         protection: what guards old tasks: ``freeze`` or ``finetune``, or an object.
+        scenario: who may know which task it is, and what counts as an answer: ``task-incremental``,
+            ``domain-incremental``, ``class-incremental``, ``task-free``, another registered name, or an object. What it
+            hides is hidden from the agent as well.
         growth: how new neurons start: ``random``, or an object.
         meter: what a network costs and where it fits: ``mosaic`` (the preset for digits), ``mosaic-<preset>``,
             ``crossbar``, ``parameters``, ``neurons``, ``macs``, ``bytes``, or an object.
@@ -80,9 +86,11 @@ class GrowthConfig:
     hidden: tuple[int, ...] = (4, 4)
     max_hidden: tuple[int, ...] = (64, 64)
     amounts: tuple[int, ...] = (4, 16)
+    prune: tuple[int, ...] = ()
     optimizer: str = "adam"
     learning_rate: float = 0.01
     protection: str | Protection = "freeze"
+    scenario: str | Scenario = "task-incremental"
     growth: str | GrowthOperator = "random"
     meter: str | Meter = "mosaic"
     signals: str | tuple[str | Signal, ...] = ()
@@ -97,7 +105,7 @@ class GrowthConfig:
     divergence_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "max_hidden", "amounts", "regions"):
+        for name in ("hidden", "max_hidden", "amounts", "prune", "regions"):
             object.__setattr__(self, name, _integers(name, getattr(self, name)))
         for name in ("budget", "price"):
             object.__setattr__(self, name, _range(name, getattr(self, name)))
@@ -130,6 +138,8 @@ class GrowthConfig:
         _check(fits, "max_hidden", self.max_hidden, expected)
         distinct = len(set(self.amounts)) == len(self.amounts) > 0 and min(self.amounts) >= 1
         _check(distinct, "amounts", self.amounts, "different numbers of neurons, each at least 1")
+        distinct = len(set(self.prune)) == len(self.prune) and min(self.prune, default=1) >= 1
+        _check(distinct, "prune", self.prune, "different numbers of neurons, each at least 1, or none")
         _check(self.budget[0] > 0 and self.budget[1] <= 1, "budget", self.budget, "shares with 0 < low <= high <= 1")
         low, high = self.price
         _check(low > 0 or low == high, "price", self.price, "prices with 0 < low <= high, or one price >= 0 for both")
@@ -144,6 +154,7 @@ class GrowthConfig:
             "dataset": Dataset,
             "streams": StreamDistribution,
             "protection": Protection,
+            "scenario": Scenario,
             "growth": GrowthOperator,
             "meter": Meter,
         }

@@ -55,6 +55,14 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     `MosaicSpec` may set) or ``budget``. The mask is in the observation, in ``info["action_mask"]`` and in
     `action_masks`.
 
+    The option `prune` adds actions after these, ``prune layer l by k``, layers outermost: the k neurons of the layer
+    that matter least to the protection go, if it gives any back. They are legal as long as it gives back so many and
+    one neuron stays (else refused as ``kept``), and the smaller network, placed anew where hardware has places, finds
+    one within the budget (``placement``). What was used is refunded at its price.
+
+    A protection may ask for growth itself. That needs room and budget as an action's does, costs as much, and is in the
+    growth log.
+
     Under ``protection="freeze"`` a unit that grew in an earlier task is never changed again and reads nothing newer.
     So new units of hidden layer 0 serve the current task only once hidden layer 1 has grown in that task as well.
 
@@ -94,6 +102,13 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
     | | mean_hops: routers between the ends of a connection, share of the longest route's | [0, 1] |
     | action_mask | 1 for legal actions | 0 or 1 |
 
+    What the option `scenario` hides is not there. Where it does not tell when tasks begin (``task-free``,
+    ``multitask``) all that depends on that is missing: measured, the figures from validation samples of the current
+    task (accuracy to generalisation_gap), grown_l, since_growth and the group task; signals are refused. Where it does
+    not tell which task it is (``domain-incremental``, ``task-free``), stream_accuracy, previous_above_chance and the
+    group task are missing. Chance is one among the task's classes, or among those seen so far where an answer may be
+    any of them.
+
     Only hardware with places, such as Mosaic, has the group hardware; meters that count have none.
 
     The option `signals` adds the group signals: evidence for when and where to grow, from a probe batch of training
@@ -126,10 +141,12 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
 
     ## Reward
     Change of the mean validation accuracy over the stream's tasks (unseen tasks count 0), minus the price times the
-    share of capacity newly used. Capacity is what the largest network uses (`max_hidden`, all heads). On Mosaic the
-    share is the mean of two: that of the memristors, which are synapses and devices programmed in routers, and that of
-    the routing energy, which is the number of routers that one spike of every neuron crosses. ``info`` holds the terms
-    ``reward_accuracy``, ``reward_cost`` and ``reward_penalty``; over an episode they sum to ``info["objective"]``.
+    share of capacity newly used. Answers are scored as the scenario says, and old tasks are measured again where they
+    can change. So the reward knows of validation samples of past tasks, which a scenario may hide from observations.
+    Capacity is what the largest network uses (`max_hidden`, all heads). On Mosaic the share is the mean of two: that of
+    the memristors, which are synapses and devices programmed in routers, and that of the routing energy, which is the
+    number of routers that one spike of every neuron crosses. ``info`` holds the terms ``reward_accuracy``,
+    ``reward_cost`` and ``reward_penalty``; over an episode they sum to ``info["objective"]``.
 
     ## Start and end
     The network starts with `hidden` units. The episode ends with ``terminated`` after the last decision of the last
@@ -138,10 +155,11 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
 
     ## Info
     The same keys at every step: ``action_mask``, ``context_id``, ``context_index``, ``task``, ``decision``,
-    ``invalid_action``, ``refusal``, the reward terms, ``validation_accuracy``, ``task_accuracy``, ``used``, ``budget``,
-    ``price``, ``widths``, ``diverged``; and at the end of a stream (0 before) ``acc``, ``bwt``, ``fwt``,
-    ``forgetting`` from the accuracy matrix on inner-test data (``acc`` is the inner-test accuracy), ``objective`` and
-    ``growth_log`` (JSON: [decision, task, layer, neurons]).
+    ``invalid_action``, ``refusal``, the reward terms, ``validation_accuracy``, ``task_accuracy``, ``used``,
+    ``protection_bytes`` (kept by the protection beside the weights), ``budget``, ``price``, ``widths``, ``diverged``;
+    and at the end of a stream (0 before) ``acc``, ``bwt``, ``fwt``, ``forgetting`` from the accuracy matrix on
+    inner-test data (``acc`` is the inner-test accuracy), ``objective`` and ``growth_log`` (JSON: [decision, task,
+    layer, neurons]). Where the scenario hides it, there is no ``task``, and without boundaries no ``task_accuracy``.
 
     Hardware with places adds at the end of a stream (0 before) ``memristors``, of these ``routing_devices`` in routers,
     ``mean_hops`` of a connection, ``energy_pj`` and ``latency_ns`` of one inference, and ``tiles_in_use``. Inputs

@@ -12,7 +12,7 @@ from growenv.learner import TrainingReport
 from growenv.streams import Context
 
 Growth = tuple[int, int, int, int]
-"""One entry of a growth log: decision of the stream, task, hidden layer, neurons."""
+"""One entry of a growth log: decision of the stream, task, hidden layer, neurons (negative where they were pruned)."""
 
 
 class Episodes:
@@ -33,7 +33,8 @@ class Episodes:
         gain: change of the current task's accuracy by the last decision, (N,); its whole accuracy at the first.
         validation_loss, early_loss, late_loss, confidence: what the last decision's training showed, (N,).
         used, used_at_start: share of capacity in use, now and when the stream began, (N,).
-        outputs: classes of the heads that have begun, (N, T).
+        outputs: classes of the tasks that have begun, (N, T).
+        seen: classes among which an answer is chosen, (N,); 0 where these are those of the sample's own task.
         matrix: inner-test accuracy on task j after task i, (N, T, T); NaN where not measured.
         untrained: inner-test accuracy on each task before any training, (N, T); NaN where not measured.
         ended, diverged: whether the episode is over, and whether that is because the network diverged, (N,).
@@ -60,6 +61,7 @@ class Episodes:
         self.used = np.zeros(rows)
         self.used_at_start = np.zeros(rows)
         self.outputs = np.zeros((rows, tasks), dtype=np.int64)
+        self.seen = np.zeros(rows, dtype=np.int64)
         self.matrix = np.full((rows, tasks, tasks), np.nan)
         self.untrained = np.full((rows, tasks), np.nan)
         self.ended = np.ones(rows, dtype=np.bool_)
@@ -73,7 +75,7 @@ class Episodes:
             self.lengths[row] = len(contexts[row].tasks)
         for name in ("decisions", "task_decisions", "since_growth", "accuracies", "gain", "validation_loss"):
             getattr(self, name)[rows] = 0
-        for name in ("early_loss", "late_loss", "confidence", "outputs"):
+        for name in ("early_loss", "late_loss", "confidence", "outputs", "seen"):
             getattr(self, name)[rows] = 0
         for name in ("trained", "ended", "diverged"):
             getattr(self, name)[rows] = False
@@ -95,12 +97,21 @@ class Episodes:
         mean: NDArray[np.float64] = self.accuracies.sum(axis=1) / self.lengths
         return mean
 
+    def choices(self, task: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes among which the answer to a sample of a task of each row, (N,), is chosen, (N,)."""
+        return np.where(self.seen > 0, self.seen, self.outputs[np.arange(self.rows), task])
+
     def record_growth(self, task: NDArray[np.int64], layer: NDArray[np.int64], amount: NDArray[np.int64]) -> None:
         """Log one decision's growth; an amount of 0 is no growth. Rows that have ended stay as they are."""
+        self.since_growth = self.since_growth + ~self.ended
+        self.log_growth(task, layer, amount)
+
+    def log_growth(self, task: NDArray[np.int64], layer: NDArray[np.int64], amount: NDArray[np.int64]) -> None:
+        """Log growth that is part of a decision."""
         for row in np.flatnonzero(amount):
             entry = (self.decisions[row], task[row], layer[row], amount[row])
             self.growth[row].append((int(entry[0]), int(entry[1]), int(entry[2]), int(entry[3])))
-        self.since_growth = np.where(amount > 0, 0, self.since_growth + ~self.ended)
+        self.since_growth = np.where(amount > 0, 0, self.since_growth)
 
     def record_training(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from growenv.actions import ActionTable
 from growenv.config import GrowthConfig
 from growenv.episodes import Episodes
+from growenv.streams.scenarios import SCENARIOS
 
 Array = NDArray[np.float64]
 
@@ -26,6 +29,20 @@ TRAINING = (
     "previous_above_chance",
 )
 TASK = ("task_progress", "stream_progress", "tasks_left", "classes", "familiarity", "first_task")
+OF_BOUNDARIES = (
+    "measured",
+    "accuracy",
+    "above_chance",
+    "accuracy_gain",
+    "validation_loss",
+    "generalisation_gap",
+    "previous_above_chance",
+    "since_growth",
+    "task_progress",
+)
+"""Features from which one could tell when a task began; so could those of what grew in it."""
+OF_IDENTITY = ("stream_accuracy", "previous_above_chance", *TASK)
+"""Features from which one could tell which task it is, or which there are."""
 
 
 class ObservationEncoder:
@@ -33,6 +50,7 @@ class ObservationEncoder:
 
     Every group is one float32 vector with values in [-1, 1]; `feature_names` says what each entry is. What is unbounded
     by nature goes through x / (1 + x). Figures of a task that has not been trained on yet are 0, and ``measured`` is 0.
+    What the scenario hides from the learner is not there.
 
     Args:
         config: the environment's options.
@@ -49,8 +67,10 @@ class ObservationEncoder:
         signals: tuple[str, ...] = (),
     ) -> None:
         self.config = config
+        scenario = SCENARIOS.make(config.scenario)
+        self.boundaries, self.identity = scenario.boundaries, scenario.identity
         layers = range(len(config.hidden))
-        self.feature_names: dict[str, tuple[str, ...]] = {
+        every: dict[str, tuple[str, ...]] = {
             "training": TRAINING,
             "architecture": (
                 *(f"width_{layer}" for layer in layers),
@@ -67,6 +87,14 @@ class ObservationEncoder:
             "task": TASK,
             **({"hardware": hardware} if hardware else {}),
             **({"signals": signals} if signals else {}),
+        }
+        hidden = set() if self.boundaries else {*OF_BOUNDARIES, *TASK, *(f"grown_{layer}" for layer in layers)}
+        hidden |= set() if self.identity else set(OF_IDENTITY)
+        self._shown = {group: [name not in hidden for name in names] for group, names in every.items()}
+        self.feature_names: dict[str, tuple[str, ...]] = {
+            group: tuple(compress(names, self._shown[group]))
+            for group, names in every.items()
+            if any(self._shown[group])
         }
         self.space = spaces.Dict(
             {
@@ -112,22 +140,23 @@ class ObservationEncoder:
         if "signals" in self.feature_names:
             groups["signals"] = list(signals.T)
         encoded = {
-            name: np.clip(np.nan_to_num(np.stack(columns, axis=1), nan=1.0), -1.0, 1.0).astype(np.float32)
+            name: np.clip(np.nan_to_num(np.stack(shown, axis=1), nan=1.0), -1.0, 1.0).astype(np.float32)
             for name, columns in groups.items()
+            if (shown := list(compress(columns, self._shown[name])))
         }
         return {**encoded, "action_mask": masks.astype(np.float32)}
 
     def _training(self, episodes: Episodes, task: NDArray[np.int64]) -> list[Array]:
         row = np.arange(len(task))
-        measured = episodes.trained[row, task]
+        measured = episodes.trained[row, task] if self.boundaries else episodes.decisions > 0
         accuracy = episodes.accuracies[row, task]
         earlier = np.maximum(task - 1, 0)
-        before = _above_chance(episodes.accuracies[row, earlier], episodes.outputs[row, earlier])
+        before = _above_chance(episodes.accuracies[row, earlier], episodes.choices(earlier))
         drop = episodes.early_loss - episodes.late_loss
         columns = [
             np.ones(len(task)),
             accuracy,
-            _above_chance(accuracy, episodes.outputs[row, task]),
+            _above_chance(accuracy, episodes.choices(task)),
             episodes.gain,
             _squash(episodes.validation_loss),
             _squash(episodes.late_loss),

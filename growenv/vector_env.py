@@ -82,8 +82,10 @@ class GrowthVectorEnv(VectorEnv):
         self.source = ContextSource(self.config, self.dataset, num_envs, tasks)
         self.learner = Learner(self.config, self.dataset, num_envs, tasks, device=device)
         self.admission = Admission(self.config, self.learner)
+        self.learner.admit = self._admit
         self.actions = self.admission.actions
         self.episodes = Episodes(num_envs, tasks, self.dataset.classes)
+        self._check_signals()
         self.panel = SignalPanel(self.config.signals, num_envs, len(self.config.hidden))
         self.encoder = ObservationEncoder(
             self.config, self.actions, self.admission.feature_names, self.panel.feature_names
@@ -195,6 +197,14 @@ class GrowthVectorEnv(VectorEnv):
         own = copy.deepcopy(snapshot["own"])
         self.episodes, self.source.generators, self._refused, self._losses, self._begun = own
 
+    def _check_signals(self) -> None:
+        """Refuse signals where the current task, on whose samples they look, is hidden."""
+        if self.config.signals and not self.learner.scenario.boundaries:
+            raise ValueError(
+                f"option signals={self.config.signals}: the scenario {self.learner.scenario.name!r} does not tell when "
+                "tasks begin, and signals look at samples of the current task; use signals=()"
+            )
+
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _reset_rows(self, mask: Any) -> NDArray[np.bool_]:
@@ -214,10 +224,11 @@ class GrowthVectorEnv(VectorEnv):
         if not rows.any():
             return
         self.admission.check(rows, contexts)
+        episodes.ended[rows] = True  # until the initial networks stand, nothing can grow
         learner.begin(rows, contexts)
         episodes.begin(rows, contexts)
         self.panel.begin(rows)
-        episodes.outputs[rows, 0] = learner.data.task_classes[rows, 0]
+        self._note_classes(rows)
         self._refused[rows] = 0
         self._begun = True
         self.admission.begin(rows, episodes)
@@ -265,20 +276,31 @@ class GrowthVectorEnv(VectorEnv):
         """Carry out the requests that fit."""
         self._refused = self.admission.codes[np.arange(self.num_envs), chosen]
         layer, amount = self.actions.request(np.where(self._refused == 0, chosen, 0))
-        if amount.any():
-            self.admission.grow(layer, amount, self.episodes, self.actions.region[chosen])
+        if (amount > 0).any():
+            self.admission.grow(layer, np.maximum(amount, 0), self.episodes, self.actions.region[chosen])
+        if (amount < 0).any():
+            self.admission.prune(layer, np.maximum(-amount, 0), self.episodes)
         self.episodes.record_growth(self.learner.task, layer, amount)
+
+    def _admit(self, layer: int, amounts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Growth that the protection asks for has to fit as an action's does."""
+        admitted = self.admission.admit(layer, amounts, self.episodes)
+        self.episodes.log_growth(self.learner.task, np.full(self.num_envs, layer), admitted)
+        return admitted
 
     def _train(self, live: NDArray[np.bool_]) -> None:
         learner, episodes = self.learner, self.episodes
         report = learner.train()
+        self.admission.follow(episodes)
         accuracy, loss = learner.validate()
         episodes.record_training(learner.task, report, accuracy, loss, live)
         self._losses = report.losses
-        if learner.protection.invariant:
+        if learner.invariant:
             return
-        for task in range(int(learner.task.max())):
-            rows = live & (task < learner.task) & ~episodes.diverged
+        together = learner.scenario.together
+        for task in range(episodes.tasks if together else int(learner.task.max())):
+            known = (task != learner.task) & (task < episodes.lengths) if together else task < learner.task
+            rows = live & known & ~episodes.diverged
             wanted = np.where(rows, task, learner.task)
             episodes.accuracies[rows, task] = learner.accuracy("validation", wanted)[rows]
 
@@ -296,17 +318,25 @@ class GrowthVectorEnv(VectorEnv):
         if onwards.any():
             learner.next_task(onwards)
             row = np.flatnonzero(onwards)
-            episodes.outputs[row, learner.task[row]] = learner.data.task_classes[row, learner.task[row]]
+            self.admission.follow(episodes)
+            self._note_classes(onwards)
             episodes.task_decisions[row], episodes.since_growth[row] = 0, 0
             self.admission.begin_heads(onwards, episodes)
         episodes.used = self.admission.used(episodes)
+
+    def _note_classes(self, rows: NDArray[np.bool_]) -> None:
+        """Some rows have begun a task, with its classes."""
+        learner, episodes, row = self.learner, self.episodes, np.flatnonzero(rows)
+        episodes.outputs[row, learner.task[row]] = learner.data.task_classes[row, learner.task[row]]
+        if learner.scenario.scored != "task":
+            episodes.seen[row] = learner.heads.seen[row].sum(axis=1)
 
     def _measure(self, rows: NDArray[np.bool_]) -> None:
         """Fill the accuracy matrix on inner-test data after the current task of some rows."""
         learner, episodes = self.learner, self.episodes
         row, now = np.flatnonzero(rows), learner.task[rows]
         for task in range(episodes.tasks):
-            keep = learner.protection.invariant & (task < now)
+            keep = learner.invariant & (task < now)
             episodes.matrix[row[keep], now[keep], task] = episodes.matrix[row[keep], now[keep] - 1, task]
             # Forward transfer needs each task just before it is trained; no metric needs those further ahead.
             needed = task <= now + self.config.accuracy_matrix

@@ -27,6 +27,8 @@ def infos(
 ) -> Info:
     """Infos of all rows: the same keys, shapes and types at every step, each with its ``_key`` mask.
 
+    Keys that tell what the scenario hides are not there.
+
     Args:
         config: the environment's options.
         episodes: the course of the episodes.
@@ -61,6 +63,7 @@ def infos(
         "validation_accuracy": episodes.mean_accuracy,
         "task_accuracy": episodes.accuracies[rows, learner.task],
         "used": episodes.used.copy(),
+        "protection_bytes": admission.architecture(episodes).kept_bytes(),
         "budget": episodes.budget,
         "price": episodes.price,
         "widths": learner.units.sum(axis=1),
@@ -70,6 +73,10 @@ def infos(
         "growth_log": np.array(logs, dtype=object),
         **{name: values.copy() for name, values in admission.figures.items()},
     }
+    if not learner.scenario.boundaries:
+        del values["task_accuracy"]
+    if not (learner.scenario.boundaries and learner.scenario.identity):
+        del values["task"]
     return {**values, **{f"_{name}": np.ones(episodes.rows, dtype=np.bool_) for name in values}}
 
 

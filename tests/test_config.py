@@ -17,7 +17,8 @@ from growenv.hardware import METERS, MosaicMeter
 from growenv.hardware.mosaic.spec import PRESETS
 from growenv.protection import Finetune
 from growenv.registry import UnknownNameError
-from growenv.streams import DISTRIBUTIONS, Permuted
+from growenv.streams import DISTRIBUTIONS, SCENARIOS, Permuted, Scenario
+from tests.giving import Giving
 from tests.rollouts import SMALL, Step, assert_same, begin, play, toy_dataset
 
 OPTIONS = [field.name for field in dataclasses.fields(GrowthConfig)]
@@ -43,9 +44,11 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "hidden": ({"hidden": (4, 5)}, {}),
     "max_hidden": ({"max_hidden": (64, 60)}, {}),
     "amounts": ({"amounts": (4, 12)}, {}),
+    "prune": ({"prune": (1,)}, {"protection": Giving()}),
     "optimizer": ({"optimizer": "sgd"}, {}),
     "learning_rate": ({"learning_rate": 0.011}, {}),
     "protection": ({"protection": "finetune"}, {}),
+    "scenario": ({"scenario": "class-incremental"}, {"protection": "finetune"}),
     "growth": ({"growth": HugeGrowth()}, {"minibatches": 10}),
     "meter": ({"meter": "mosaic-demo"}, {}),
     "signals": ({"signals": ["loss"]}, {}),
@@ -89,6 +92,8 @@ BAD: list[tuple[str, Any, str]] = [
     *(("input_pool", value, "None, or an integer >= 1") for value in (0, -4, 2.5, "4", True, (4, 4))),
     *(("hidden", value, "hidden=") for value in ((), (0,), (4, -1), (4.0, 4), "ab", None)),
     *(("max_hidden", value, "max_hidden=") for value in ((), (64,), (64, 64, 64), (3, 64), (64, 2.5), None)),
+    *(("prune", value, "prune=") for value in ((0,), (4, 4), (-1,), (1.5,), None)),
+    *(("scenario", value, "a registered name or a Scenario object") for value in (3, None, Scenario)),
     *(("amounts", value, "amounts=") for value in ((), (0, 4), (4, 4), (-1,), (1.5,), None)),
     *(("learning_rate", value, "a number above 0") for value in (0, -0.1, math.nan, math.inf, "0.1", None, True)),
     *(("divergence_penalty", value, "a number >= 0") for value in (-1, math.nan, math.inf, "1", None)),
@@ -115,6 +120,7 @@ PARTS = {
     "streams": "stream distribution",
     "optimizer": "optimizer",
     "protection": "protection",
+    "scenario": "scenario",
     "growth": "growth operator",
     "meter": "meter",
 }
@@ -186,7 +192,13 @@ def test_from_json_is_as_strict_as_from_options() -> None:
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("dataset", toy_dataset()), ("streams", Permuted()), ("protection", Finetune()), ("growth", HugeGrowth())],
+    [
+        ("dataset", toy_dataset()),
+        ("streams", Permuted()),
+        ("protection", Finetune()),
+        ("growth", HugeGrowth()),
+        ("scenario", Scenario("mine")),
+    ],
 )
 def test_objects_are_parts_but_cannot_be_written(name: str, part: Any) -> None:
     config = GrowthConfig(**{"streams": "permuted", name: part})
@@ -219,6 +231,8 @@ def test_every_registered_name_makes_an_environment() -> None:
     for streams in DISTRIBUTIONS.names():
         for split in SPLITS:
             made(streams=streams, split=split)
+    for scenario in SCENARIOS.names():
+        made(scenario=scenario, protection="finetune")
     for meter in METERS.names():
         options: dict[str, Any] = {}
         if meter == "crossbar":  # one crossbar holds any layer of the default sizes, so there all sizes cost the same

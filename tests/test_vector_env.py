@@ -30,6 +30,7 @@ KINDS: dict[str, Any] = {
     "validation_accuracy": np.float64,
     "task_accuracy": np.float64,
     "used": np.float64,
+    "protection_bytes": np.int64,
     "budget": np.float64,
     "price": np.float64,
     "widths": np.int64,

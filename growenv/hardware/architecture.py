@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ class Architecture:
             reads last-layer units of generations <= g in both cases.
         bypassed: hidden layers around which wires lead, in rising order, never layer 0. Who reads such a layer also
             reads all that it reads itself, so it may have no units; wires are neither units nor weights.
+        keeper: bytes that the protection keeps beside such networks (statistics, masks, samples), int64 [N]; None if it
+            keeps none. Only meters of memory ask.
 
     Raises:
         ValueError: a shape or a number that no network can have.
@@ -37,6 +39,7 @@ class Architecture:
     outputs: NDArray[np.int64]
     directed: bool
     bypassed: tuple[int, ...] = ()
+    keeper: Callable[[Architecture], NDArray[np.int64]] | None = None
 
     def __post_init__(self) -> None:
         for name, dimensions in (("units", 3), ("outputs", 2)):
@@ -156,13 +159,35 @@ class Architecture:
             weights[:, layer] += above[:, list(readers(layer, self.layers, self.bypassed))].sum(axis=1)
         return weights
 
+    def kept_bytes(self) -> NDArray[np.int64]:
+        """Bytes that the protection keeps beside the networks, int64 [N].
+
+        Raises:
+            ValueError: the keeper gives no non-negative integers of shape (N,).
+        """
+        if self.keeper is None:
+            return np.zeros(self.rows, dtype=np.int64)
+        kept = np.asarray(self.keeper(self))
+        right = kept.shape == (self.rows,) and np.issubdtype(kept.dtype, np.integer)
+        if not right or kept.min() < 0:
+            raise ValueError(
+                f"a protection keeps {kept!r} bytes beside {self.rows} networks, expected {self.rows} integers >= 0; "
+                "correct its method memory"
+            )
+        return kept.astype(np.int64)
+
     def biases(self) -> NDArray[np.int64]:
         """Biases of hidden units and heads, int64 [N]."""
         return np.asarray(self.units.sum(axis=(1, 2)) + self.outputs.sum(axis=1))
 
 
 def largest(
-    inputs: int, max_hidden: Sequence[int], tasks: int, classes: int, bypassed: tuple[int, ...] = ()
+    inputs: int,
+    max_hidden: Sequence[int],
+    tasks: int,
+    classes: int,
+    bypassed: tuple[int, ...] = (),
+    keeper: Callable[[Architecture], NDArray[np.int64]] | None = None,
 ) -> Architecture:
     """The largest network that an episode can reach: what a budget is a share of (N = 1).
 
@@ -174,6 +199,7 @@ def largest(
         tasks: tasks in the stream, which is the number of generations.
         classes: classes of a full head.
         bypassed: hidden layers around which wires lead.
+        keeper: bytes that the protection keeps beside it.
 
     Raises:
         ValueError: a number below 1, or no hidden layer.
@@ -185,7 +211,8 @@ def largest(
         )
     units = np.zeros((1, tasks, len(max_hidden)), dtype=np.int64)
     units[0, 0] = max_hidden
-    return Architecture(inputs, units, np.full((1, tasks), classes, dtype=np.int64), directed=False, bypassed=bypassed)
+    outputs = np.full((1, tasks), classes, dtype=np.int64)
+    return Architecture(inputs, units, outputs, directed=False, bypassed=bypassed, keeper=keeper)
 
 
 def _check_index(name: str, given: NDArray[np.int64], bound: int) -> None:

@@ -24,8 +24,8 @@ def parameters(architecture: Architecture) -> NDArray[np.int64]:
 
 
 def parameter_bytes(architecture: Architecture) -> NDArray[np.int64]:
-    """Bytes of all weights and biases as 32-bit floats, int64 [N]."""
-    return BYTES_PER_PARAMETER * parameters(architecture)
+    """Bytes of all weights and biases as 32-bit floats, and of what the protection keeps besides, int64 [N]."""
+    return BYTES_PER_PARAMETER * parameters(architecture) + architecture.kept_bytes()
 
 
 def neurons(architecture: Architecture) -> NDArray[np.int64]:
