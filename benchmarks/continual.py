@@ -2,9 +2,10 @@
 
     python benchmarks/continual.py [--quick] [--seeds 10] [--out FILE.json]
 
-A stream of three tasks with two classes each is learned class-incrementally by networks of 784 inputs and two hidden
-layers (400-400 and 64-64), with minibatches of 128 and Adam: without any protection (``finetune``), with elastic weight
-consolidation (``ewc``) and with experience replay (``replay``, 1000 samples kept, as many old samples as new ones in a
+A stream of three tasks with two classes each is learned class-incrementally by networks with two hidden layers: 784
+inputs, 400-400 or 64-64 units and minibatches of 128, as in papers; and 64 inputs, 64-64 units and minibatches of 32,
+as in the environments of 8 x 8 digits. Adam, without any protection (``finetune``), with elastic weight consolidation
+(``ewc``) and with experience replay (``replay``, 1000 samples kept, as many old samples as new ones in a
 minibatch). Everything that a protection does counts, also when a task ends. The inputs are random numbers, since time
 does not depend on them, so no data are needed. For every protection four ways are timed in the same process:
 
@@ -16,8 +17,9 @@ does not depend on them, so no data are needed. For every protection four ways a
 
 All use the same numbers of minibatches, threads (one) and stored samples. EWC estimates its importances from all
 training samples of a task with the right labels: here from the gradient of every sample, in Avalanche and in the plain
-loop from those of minibatches, which is less work and not the Fisher information. Processor time is counted, and
-the seeds take turns among the ways, so whatever else the machine does matters little.
+loop from those of minibatches, which is less work and not the Fisher information. Processor time is counted, from when
+the networks have their initial weights; the seeds take turns among the ways, so whatever else the machine does matters
+little.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,28 +48,45 @@ from growenv.learner import Learner
 from growenv.protection import EWC, Finetune, Protection, Replay
 from growenv.streams import Context, Dataset, Task, Transform
 
-FEATURES, TASKS, BATCH, RATE = 784, 3, 128, 1e-3
-NETWORKS = ((400, 400), (64, 64))
+TASKS, RATE = 3, 1e-3
 PROTECTIONS = ("finetune", "ewc", "replay")
 STORED, STRENGTH = 1000, 1.0
 Run = Callable[[Sequence[int]], float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained on what.
+
+    Attributes:
+        inputs: values of a sample.
+        widths: hidden layers.
+        batch: samples of a minibatch.
+    """
+
+    inputs: int
+    widths: tuple[int, ...]
+    batch: int
+
+
+SHAPES = (Shape(784, (400, 400), 128), Shape(784, (64, 64), 128), Shape(64, (64, 64), 32))
 
 
 class Stream:
     """Random samples of three tasks, and how each way learns them.
 
     Args:
-        widths: hidden layers.
+        shape: what is trained on what.
         minibatches: minibatches of a task.
     """
 
-    def __init__(self, widths: tuple[int, ...], minibatches: int) -> None:
-        self.widths, self.minibatches = widths, minibatches
+    def __init__(self, shape: Shape, minibatches: int) -> None:
+        self.shape, self.minibatches = shape, minibatches
         rng = np.random.default_rng(0)
-        each = minibatches * BATCH // 2  # training samples of a class; a sixth more are for validation
+        each = minibatches * shape.batch // 2  # training samples of a class; a sixth more are for validation
         labels = np.repeat(np.arange(2 * TASKS), each * 6 // 5)
         held = np.arange(2 * TASKS).repeat(8)
-        inputs, others = (rng.normal(size=(len(y), FEATURES)).astype(np.float32) for y in (labels, held))
+        inputs, others = (rng.normal(size=(len(y), shape.inputs)).astype(np.float32) for y in (labels, held))
         self.dataset = Dataset.from_arrays(inputs, labels, name="noise", test=(others, held))
         self.tasks = []
         for number in range(TASKS):
@@ -84,8 +104,8 @@ class Stream:
             Context("split", "noise", "train", seed, tasks, budget=1.0, price=0.0, inner_seed=seed) for seed in seeds
         ]
         rows = np.ones(len(seeds), dtype=np.bool_)
-        begun = time.process_time()
         learner.begin(rows, contexts)
+        begun = time.process_time()
         for number in range(TASKS):
             learner.train()
             if number < TASKS - 1:
@@ -95,7 +115,7 @@ class Stream:
         return time.process_time() - begun
 
     def _config(self, protection: str) -> GrowthConfig:
-        samples = self.minibatches * BATCH
+        samples = self.minibatches * self.shape.batch
         parts: dict[str, Protection] = {
             "finetune": Finetune(),
             "ewc": EWC(STRENGTH, labels="true", samples=samples),
@@ -108,9 +128,9 @@ class Stream:
             protection=parts[protection],
             decisions=1,
             minibatches=self.minibatches,
-            batch_size=BATCH,
-            hidden=self.widths,
-            max_hidden=self.widths,
+            batch_size=self.shape.batch,
+            hidden=self.shape.widths,
+            max_hidden=self.shape.widths,
             optimizer="adam-standard",
             learning_rate=RATE,
         )
@@ -120,7 +140,7 @@ class Stream:
     def network(self, seed: int) -> nn.Module:
         """A network of PyTorch."""
         torch.manual_seed(seed)
-        sizes = (FEATURES, *self.widths)
+        sizes = (self.shape.inputs, *self.shape.widths)
         layers: list[nn.Module] = []
         for below, above in zip(sizes[:-1], sizes[1:], strict=True):
             layers += [nn.Linear(below, above), nn.ReLU()]
@@ -128,9 +148,10 @@ class Stream:
 
     def plain(self, protection: str, seeds: Sequence[int]) -> float:
         """Processor seconds in which loops in plain PyTorch learn the stream, one network after another."""
+        loops = [PlainLoop(self.network(seed), protection, self.shape.batch) for seed in seeds]
         begun = time.process_time()
-        for seed in seeds:
-            PlainLoop(self.network(seed), protection).learn(self.tasks)
+        for loop in loops:
+            loop.learn(self.tasks)
         return time.process_time() - begun
 
     # -- Avalanche ---------------------------------------------------------------------------------------------------
@@ -151,14 +172,14 @@ class Stream:
         }
         make, options = makers[protection]
         warnings.filterwarnings("ignore", module="avalanche")
+        models = [self.network(seed) for seed in seeds]
         begun = time.process_time()
-        for seed in seeds:
-            model = self.network(seed)
+        for model in models:
             strategy = make(
                 model=model,
                 optimizer=torch.optim.Adam(model.parameters(), lr=RATE),
                 criterion=nn.CrossEntropyLoss(),
-                train_mb_size=BATCH,
+                train_mb_size=self.shape.batch,
                 train_epochs=1,
                 evaluator=plugins.EvaluationPlugin(),
                 **options,
@@ -177,10 +198,11 @@ class PlainLoop:
     Args:
         network: what is trained.
         protection: one of `PROTECTIONS`.
+        batch: samples of a minibatch.
     """
 
-    def __init__(self, network: nn.Module, protection: str) -> None:
-        self.network, self.protection = network, protection
+    def __init__(self, network: nn.Module, protection: str, batch: int) -> None:
+        self.network, self.protection, self.batch = network, protection, batch
         self.parameters = list(network.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=RATE)
         self.loss = nn.CrossEntropyLoss()
@@ -190,7 +212,7 @@ class PlainLoop:
     def learn(self, tasks: Sequence[tuple[Tensor, Tensor]]) -> None:
         """One pass over each task."""
         for number, (inputs, labels) in enumerate(tasks):
-            for chosen in torch.split(torch.randperm(len(labels)), BATCH):
+            for chosen in torch.split(torch.randperm(len(labels)), self.batch):
                 self._step(inputs[chosen], labels[chosen])
             if self.protection == "ewc":
                 self._remember(inputs, labels)
@@ -199,7 +221,7 @@ class PlainLoop:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> None:
         if self.stored is not None:
-            old = torch.randint(len(self.stored[1]), (BATCH,))
+            old = torch.randint(len(self.stored[1]), (self.batch,))
             inputs, labels = torch.cat((inputs, self.stored[0][old])), torch.cat((labels, self.stored[1][old]))
         self.optimizer.zero_grad()
         loss = self.loss(self.network(inputs), labels)
@@ -212,7 +234,7 @@ class PlainLoop:
     def _remember(self, inputs: Tensor, labels: Tensor) -> None:
         """Squared gradients of minibatches, as Avalanche takes them."""
         importances = [torch.zeros_like(weight) for weight in self.parameters]
-        parts = list(zip(torch.split(inputs, BATCH), torch.split(labels, BATCH), strict=True))
+        parts = list(zip(torch.split(inputs, self.batch), torch.split(labels, self.batch), strict=True))
         for x, y in parts:
             self.network.zero_grad()
             self.loss(self.network(x), y).backward()
@@ -251,9 +273,9 @@ def avalanche_version() -> str | None:
 _KEPT: list[Any] = []  # a library that is forgotten takes its signatures along
 
 
-def measure(widths: tuple[int, ...], minibatches: int, seeds: int, with_avalanche: bool, repeats: int) -> list[Any]:
+def measure(shape: Shape, minibatches: int, seeds: int, with_avalanche: bool, repeats: int) -> list[Any]:
     """Processor seconds of every protection and way."""
-    stream = Stream(widths, minibatches)
+    stream = Stream(shape, minibatches)
     lines = []
     for protection in PROTECTIONS:
         ways: dict[str, Run] = {
@@ -273,7 +295,9 @@ def measure(widths: tuple[int, ...], minibatches: int, seeds: int, with_avalanch
                 stack.append(stream.learn(protection, range(seeds)))
         lines.append(
             {
-                "widths": list(widths),
+                "inputs": shape.inputs,
+                "widths": list(shape.widths),
+                "batch": shape.batch,
                 "protection": protection,
                 "minibatches": TASKS * minibatches,
                 "seconds": {"stack": float(np.median(stack[1:])), **seconds},
@@ -291,11 +315,11 @@ def report(results: dict[str, Any]) -> str:
     for line in results["lines"]:
         seconds = line["seconds"]
         ratios = [f"{seconds[way] / seconds['stack']:.1f}" for way in others]
-        name = "-".join(map(str, line["widths"]))
+        name = "-".join(map(str, (line["inputs"], *line["widths"]))) + f", batch {line['batch']}"
         cells.append([name, line["protection"], *(f"{seconds[way]:.2f}" for way in ways), *ratios])
     sizes = [max(len(row[column]) for row in cells) for column in range(len(header))]
     words = ["  ".join(cell.rjust(size) for cell, size in zip(row, sizes, strict=True)) for row in cells]
-    first = f"{results['seeds']} seeds, {results['lines'][0]['minibatches']} minibatches of {BATCH} each, one thread"
+    first = f"{results['seeds']} seeds, {results['lines'][0]['minibatches']} minibatches each, one thread"
     if results["avalanche"] is None:
         words.append("Avalanche is not installed, so it is not compared: pip install avalanche-lib torchvision")
     else:
@@ -306,9 +330,9 @@ def report(results: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the small network, four minibatches a task, three seeds")
+    parser.add_argument("--quick", action="store_true", help="the small networks, four minibatches a task, three seeds")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--minibatches", type=int, default=30, help="of each of the three tasks")
+    parser.add_argument("--minibatches", type=int, default=100, help="of each of the three tasks")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the stack of which the median counts")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "continual.json"))
     args = parser.parse_args()
@@ -318,18 +342,17 @@ def main() -> None:
     torch.set_num_threads(1)
     version = avalanche_version()
     seeds, minibatches = (min(3, args.seeds), 4) if args.quick else (args.seeds, args.minibatches)
-    networks = NETWORKS[1:] if args.quick else NETWORKS
+    shapes = SHAPES[1:] if args.quick else SHAPES
     lines = [
         line
-        for widths in networks
-        for line in measure(widths, minibatches, seeds, version is not None, 1 if args.quick else args.repeats)
+        for shape in shapes
+        for line in measure(shape, minibatches, seeds, version is not None, 1 if args.quick else args.repeats)
     ]
     processor = platform.processor() or platform.machine()
     results = {
         "machine": {"processor": processor, "threads": 1, "torch": torch.__version__},
         "avalanche": version,
         "seeds": seeds,
-        "batch": BATCH,
         "tasks": TASKS,
         "lines": lines,
     }

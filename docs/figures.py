@@ -4,6 +4,7 @@
     python docs/figures.py --check    fail if a block differs from its results file
 
 The results come from `evaluate.py` and `experiments/` (docs/results), and from `benchmarks/` (benchmarks/results).
+A block of docs/continual.md whose experiment has no results yet shows the command.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import claim
+import continual
 from claim import spread
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,9 +27,9 @@ PLACEMENT = ROOT / "docs" / "results" / "placement" / "results.json"
 GROWTH = ROOT / "docs" / "results" / "growth"
 SIGNALS = ROOT / "docs" / "results" / "signals" / "results.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
-PAGES = tuple(
-    ROOT / page
-    for page in ("README.md", "docs/architecture.md", "docs/mosaic.md", "docs/growth.md", "docs/evaluation.md")
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("architecture", "mosaic", "growth", "evaluation", "continual")),
 )
 
 
@@ -239,6 +241,7 @@ def signals_cost() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     **claim.BLOCKS,
+    **continual.BLOCKS,
     "throughput": throughput,
     "reasons": reasons,
     "placement": placement,

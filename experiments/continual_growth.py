@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +104,7 @@ class Learned:
     Args:
         budget: share of the largest network that may be used.
         price: reward lost for each unit of share, as the policy is told.
-        policy: folder of the policy; the shipped one if empty.
+        policy: folder of the policy, from the top of the repository; the shipped one if empty.
         amounts: units that its actions add; those that it was trained with if empty.
         meter: hardware on which it plays; that on which it was trained if empty.
     """
@@ -126,7 +125,7 @@ class Learned:
 
     def _requests(self, learner: Learner) -> NDArray[np.int64]:
         """Units that it asks for, (T, D, N, L)."""
-        policy = load_policy(Path(self.policy) if self.policy else LEARNED)
+        policy = load_policy(ROOT / self.policy if self.policy else LEARNED)
         own, mine = learner.config, GrowthConfig.from_json(policy.manifest["config"])
         amounts, meter = self.amounts or mine.amounts, self.meter or mine.meter
         config = replace(own, amounts=amounts, meter=meter, signals=mine.signals, tasks=learner.tasks, test_samples=32)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
@@ -121,16 +123,18 @@ def beside(case: Case, known: Sequence[Published]) -> list[Published]:
 
 
 def verdict(ours: Figures, theirs: Published) -> str:
-    """Where a published value lies, seen from our interval: inside it, or by how much we are above it or miss it."""
+    """How our mean lies to a published value: within its spread, so near that our interval holds it, above, or below.
+
+    What was published without a spread has only our interval to be judged by.
+    """
+    difference = ours.mean - theirs.value
+    if theirs.spread and abs(difference) <= float(theirs.spread):
+        return "within its spread"
     if math.isnan(ours.low):
-        return f"{ours.mean - theirs.value:+.2f}, one seed"
+        return f"{difference:+.2f}, one seed"
     if ours.low <= theirs.value <= ours.high:
-        return "inside"
-    return (
-        f"above by {ours.mean - theirs.value:.2f}"
-        if ours.low > theirs.value
-        else (f"misses by {theirs.value - ours.mean:.2f}")
-    )
+        return "our interval holds it"
+    return f"above by {difference:.2f}" if difference > 0 else f"misses by {-difference:.2f}"
 
 
 def line_of(case: Case, outcome: Outcome, known: Sequence[Published]) -> dict[str, Any]:
@@ -182,6 +186,14 @@ def _cells(line: Mapping[str, Any]) -> list[str]:
         "; ".join(map(str, numbers)) or "–",
         "; ".join(number["verdict"] for number in line["published"]) or "–",
     ]
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic horizontal axis whose numbers can be read: 1, 2 and 5 times powers of ten."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw(lines: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
@@ -240,11 +252,15 @@ def _page(title: str, command: str, text: str, cases: Sequence[Case]) -> str:
         f"- **{name}**: {protocol.source}. " + (f"Not as there: {protocol.deviations}." if protocol.deviations else "")
         for name, protocol in protocols.items()
     ]
-    notes = [f"- {case.protocol.name}, {case.scenario}, {case.name}: {case.note}" for case in cases if case.note]
+    about_lines: dict[str, list[str]] = {}
+    for case in cases:
+        if case.note:
+            about_lines.setdefault(case.note, []).append(f"{case.protocol.name}, {case.scenario}, {case.name}")
+    notes = [f"- {'; '.join(lines)}: {note}" for note, lines in about_lines.items()]
     about = (
         "ACC is the mean test accuracy on all tasks after the last one, in percent; SD over seeds; the interval is "
-        "Student's for the mean. Published numbers are quoted with their protocol and how they are known. Our row is "
-        "inside if the published value lies in our interval."
+        "Student's for the mean. Published numbers are quoted with their protocol and how they are known. Our mean "
+        "lies within a published spread, so near that our interval holds the published value, or above or below it."
     )
     parts = [f"# {title}", f"`{command}`", about, text, "## Protocols", "\n".join(told)]
     return "\n\n".join([*parts, *(["## Notes", "\n".join(notes)] if notes else [])]) + "\n"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.saving import write_atomically, write_json
 from experiments.continual import Case, Outcome
-from experiments.continual_tables import figures
+from experiments.continual_tables import figures, logarithmic
 from growenv.hardware import Architecture
 from growenv.hardware.mosaic.meter import MosaicMeter
 from growenv.metrics import average_accuracy
@@ -133,7 +133,7 @@ def draw(points: Sequence[Mapping[str, Any]], path: Path) -> None:
                 size, acc, error = ([each[key] or 0.0 for each in own] for key in (name, "acc", "sd"))
                 style = "--" if system == SEPARATE else "-"
                 axes.errorbar(size, acc, error, fmt=f"o{style}", color=f"C{number}", markersize=4, label=system)
-            axes.set_xscale("log")
+            logarithmic(axes)
             axes.set_xlabel(label)
             axes.grid(color="#dddddd", linewidth=0.6)
         row[0].set_ylabel(f"{stream}: accuracy, %")

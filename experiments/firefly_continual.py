@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiments.continual import QUICK, RESULTS, Case, Part, Protocol, main
 from experiments.continual_growth import Learned, Search
+from experiments.continual_tables import logarithmic
 from growenv.growth import OPERATORS
 from growenv.learner import Learner
 from growenv.streams import Dataset, pooled
@@ -194,7 +195,7 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
             mean = [each["acc"]["mean"] for each in own_lines]
             spread = [each["acc"]["sd"] or 0.0 for each in own_lines]
             axes.errorbar(size, mean, spread, color=f"C{number}", marker="o", markersize=3.5, capsize=2, label=system)
-        axes.set_xscale("log")
+        logarithmic(axes)
         axes.set(xlabel="weights and biases after ten tasks, heads included", title=stream)
         axes.grid(color="0.93")
     panels[0].set_ylabel("accuracy on all ten tasks, % (bar: standard deviation)")

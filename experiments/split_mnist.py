@@ -218,14 +218,38 @@ def closed_form() -> list[Case]:
 
 
 def policies() -> list[Case]:
-    """When to grow: frozen networks without the task at test time, which is chosen by the largest logit."""
+    """When to grow, in small networks.
+
+    Frozen networks, whose task is told or is that of the largest logit; and replay of 200 samples, which needs neither.
+    """
     return [
-        line("never grows", E, MAX, "freeze"),
-        line("fixed +12/+12", E, MAX, "freeze", growth=Part(Fixed, {"amounts": [12, 12]})),
-        line("gate +4/+4", E, MAX, "freeze", growth=Part(Gate, {"amounts": [4, 4], "loss": 0.05})),
-        line("learned policy", E, MAX, "freeze", growth=Part(Learned, {"budget": 0.6, "price": 0.5})),
+        *growing("", TASK, "freeze"),
+        *growing("", MAX, "freeze"),
         line("finetune + restore, 64/64", replace(E, hidden=(64, 64)), RESTORE, "finetune"),
+        *growing("replay, ", CLASS, "replay-200", trained="class-incremental"),
+        *growing("replay, ", DOMAIN, "replay-200", trained="domain-incremental", default=False),
     ]
+
+
+def growing(prefix: str, scenario: str, protection: Part | str, trained: str = "", default: bool = True) -> list[Case]:
+    """Never, by the clock, by a gate, and learned: by default and in the scenario.
+
+    Args:
+        prefix: of the names.
+        scenario: what is known when.
+        protection: what guards old tasks.
+        trained: folder of the policy that was trained in the scenario; none if empty.
+        default: whether the shipped policy can play; it looks at tasks, which some scenarios hide.
+    """
+    grow = {"never grows": None, "+12/+12 a task": Part(Fixed, {"amounts": [12, 12]})}
+    grow["gate +4/+4"] = Part(Gate, {"amounts": [4, 4], "loss": 0.05})
+    if default:
+        grow["learned policy"] = Part(Learned, {"budget": 0.6, "price": 0.5})
+    if trained:
+        grow["policy learned here"] = Part(
+            Learned, {"budget": 0.6, "price": 0.5, "policy": f"docs/results/continual/policies/{trained}"}
+        )
+    return [line(prefix + name, E, scenario, protection, growth=part) for name, part in grow.items()]
 
 
 def cases() -> list[Case]:

@@ -16,7 +16,7 @@ from growenv.episodes import Episodes
 from growenv.hardware import METERS, Architecture, PlacedMeter, Requests, largest
 from growenv.hardware.meter import ROUNDING
 from growenv.learner import Learner
-from growenv.pruning import order_of_removal, pruned
+from growenv.pruning import order_of_removal, prune, pruned, removable
 from growenv.streams import Context
 from growenv.streams.distributions import OOD_BUDGET
 
@@ -240,7 +240,7 @@ class Admission:
             amount: neurons that each row gives back, (N,); the requests must be legal.
             episodes: the course of the episodes.
         """
-        self.learner.prune(layer, amount)
+        prune(self.learner, layer, amount)
         self.follow(episodes)
 
     def _tell(self, rows: NDArray[np.bool_], reserved: Architecture) -> None:
@@ -275,11 +275,11 @@ class Admission:
         """What every pruning action would give back, and whether it is legal."""
         learner, actions = self.learner, self.actions
         kept, misplaced = len(self.reasons) - 2, len(self.reasons) - 1
-        removable = learner.removable()
+        free = removable(learner)
         orders = [order_of_removal(learner, layer) for layer in range(actions.layers)]
         for action in range(actions.pruning.start, actions.size):
             layer, amount = int(actions.layer[action]), -int(actions.amount[action])
-            can = (removable[:, layer] >= amount) & ~episodes.ended
+            can = (free[:, layer] >= amount) & ~episodes.ended
             units = pruned(learner.units, layer, orders[layer], np.where(can, amount, 0))
             placed, usage = self._smaller(can, units, episodes, limit)
             self.codes[:, action] = np.where(can, np.where(placed, 0, misplaced), kept)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growenv import metrics
-from growenv.learner import TrainingReport
 from growenv.streams import Context
+from growenv.training_report import TrainingReport
 
 Growth = tuple[int, int, int, int]
 """One entry of a growth log: decision of the stream, task, hidden layer, neurons (negative where they were pruned)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from growenv.growth import (
     apply_proposal,
     checked_proposal,
 )
-from growenv.growth.evidence import LEAST_PROBABILITY
 from growenv.heads import Heads, head_kind
 from growenv.minibatches import Minibatches
 from growenv.networks import OPTIMIZERS, StackedMLP
@@ -36,31 +34,13 @@ from growenv.streams import SCENARIOS, Context, Dataset
 from growenv.streams.any_task import AnyTask
 from growenv.streams.row_data import RowData
 from growenv.streams.scenarios import PERIOD
+from growenv.training_report import TrainingReport, report
 from growenv.wiring import layers_read
 
 PROBE_SAMPLES = 128
 """Samples of a probe batch (released code of GradMax, Evci et al. 2022)."""
 _HOOKS = ("rehearse", "on_logits", "after_backward", "after_step", "gates")  # of every minibatch
 _PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples
-
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """What one decision's training showed, every array of shape (N,).
-
-    Attributes:
-        loss: mean cross-entropy of all minibatches.
-        early_loss: mean over the first quarter of the minibatches.
-        late_loss: mean over the last quarter.
-        confidence: mean probability of the right class in the last quarter.
-        losses: mean cross-entropy of every minibatch, (N, minibatches).
-    """
-
-    loss: NDArray[np.float64]
-    early_loss: NDArray[np.float64]
-    late_loss: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    losses: NDArray[np.float64]
 
 
 class Learner:
@@ -261,52 +241,20 @@ class Learner:
         return GrowthBatch(layer, amounts, self.data.seeds, units, first, outputs, self.evidence)
 
     @torch.no_grad()
-    def prune(self, layer: NDArray[np.int64], amount: NDArray[np.int64]) -> None:
-        """Take the least important units that the protection gives back from every row that asks.
-
-        Args:
-            layer: hidden layer that each row prunes, (N,); ignored where nothing goes.
-            amount: units to take, (N,), at most those that are `removable`.
-
-        Raises:
-            ValueError: more than can be taken.
-        """
-        for number in range(self.network.depth):
-            wanted = np.where(layer == number, amount, 0)
-            if not wanted.any():
-                continue
-            importance = self.importance(number)
-            if (wanted > np.isfinite(importance).sum(axis=1)).any():
-                raise ValueError(f"asked to take {wanted} units from layer {number}, but fewer can go")
-            rank = np.argsort(np.argsort(importance, axis=1, kind="stable"), axis=1)
-            self.remove(number, rank < wanted[:, None])
-
-    def importance(self, layer: int) -> NDArray[np.float64]:
-        """How much every active unit of a layer matters, (N, active); infinite where it must stay, or is none."""
-        importance = self.protection.importance(self.stage, layer)
-        there = np.arange(importance.shape[1])[None, :] < self.network.active_units[:, layer, None]
-        masked: NDArray[np.float64] = np.where(there, importance, np.inf)
-        return masked
-
-    def removable(self) -> NDArray[np.int64]:
-        """Units of each hidden layer that the protection would give back, (N, L); one unit of a layer always stays."""
-        counts = np.zeros((self.rows, self.network.depth), dtype=np.int64)
-        if self.protection.frees:
-            for layer in range(self.network.depth):
-                free = np.isfinite(self.importance(layer)).sum(axis=1)
-                counts[:, layer] = np.minimum(free, np.maximum(self.network.widths[:, layer] - 1, 0))
-        return counts
-
-    @torch.no_grad()
     def remove(self, layer: int, gone: NDArray[np.bool_]) -> None:
         """Take active units away, (N, active), from the network, its kept heads and the unit counts."""
-        network, row = self.network, np.arange(self.rows)[:, None]
-        born = network.birth_index(layer)[:, network.layout.frozen[layer] :]
-        generation = (born[:, :, None] > self.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
-        gone = gone & (born > 0)
+        first = self.network.layout.frozen[layer]
+        born, generation = self.network.birth_index(layer)[:, first:], self.generation(layer)[:, first:]
+        gone = gone & (generation >= 0)
         self.heads.remove(layer, np.where(gone, born, -1))
-        np.subtract.at(self.units[:, :, layer], (np.broadcast_to(row, gone.shape)[gone], generation[gone]), 1)
-        remove_units(network, layer, gone)
+        np.subtract.at(self.units[:, :, layer], (np.nonzero(gone)[0], generation[gone]), 1)
+        remove_units(self.network, layer, gone)
+
+    def generation(self, layer: int) -> NDArray[np.int64]:
+        """Task during which every unit of a hidden layer grew, (N, frozen + active); -1 where there is none."""
+        born = self.network.birth_index(layer)
+        grown: NDArray[np.int64] = (born[:, :, None] > self.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
+        return np.where(born > 0, grown, -1)
 
     @torch.no_grad()
     def evidence(self, number: int = 0, samples: int = PROBE_SAMPLES) -> Evidence:
@@ -347,7 +295,7 @@ class Learner:
             if due.any() and not (self.scenario.boundaries or self.scenario.together):
                 self._consolidate(due)
         self.optimizer.settle()
-        return _report(chosen)
+        return report(chosen)
 
     def _step(self, batch: Batch, hooks: dict[str, bool], chosen: Tensor) -> None:
         """One step of gradient descent; writes the probabilities of the right outputs of the new samples, (N, B)."""
@@ -436,12 +384,3 @@ class Learner:
         self.heads.load_state(snapshot["heads"])
         vars(self).update(copy.deepcopy(snapshot["own"]))
         self.validation = None
-
-
-def _report(chosen: Tensor) -> TrainingReport:
-    """Summarise the probabilities of the right classes, shape (minibatches, N, B)."""
-    loss = -chosen.clamp(min=LEAST_PROBABILITY).log().mean(dim=2, dtype=torch.float64).cpu().numpy()
-    quarter = max(1, len(loss) // 4)
-    confidence = chosen[-quarter:].mean(dim=(0, 2), dtype=torch.float64).cpu().numpy()
-    early, late = loss[:quarter].mean(axis=0), loss[-quarter:].mean(axis=0)
-    return TrainingReport(loss.mean(axis=0), early, late, confidence, loss.T)

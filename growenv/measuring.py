@@ -11,6 +11,7 @@ from torch import Tensor
 
 from growenv.growth.evidence import LEAST_PROBABILITY
 from growenv.networks.layout import round_up, take
+from growenv.networks.other_weights import activity as active_shares
 from growenv.networks.other_weights import forward_with
 from growenv.streams.row_data import EVALUATION_CHUNK
 
@@ -151,15 +152,16 @@ def activity(learner: Learner) -> NDArray[np.float64]:
     Means over the units of every generation and hidden layer; 0 where there are none.
     """
     samples, _, weights = learner.data.evaluation_set("validation", learner.task)
-    each = learner.network.activity(learner.data.gather(samples), weights)
+    gates = learner.protection.gates(learner.stage, learner.task) if learner.overrides("gates") else None
+    flat = learner.protection.weights_of(learner.stage, learner.task) if learner.overrides("weights_of") else None
+    each = active_shares(learner.network, learner.data.gather(samples), weights, flat, gates)
     rates = np.zeros(learner.units.shape)
     row = np.arange(learner.rows)[:, None]
     for layer, active in enumerate(each):
-        born = learner.network.birth_index(layer)
-        generation = (born[:, :, None] > learner.units[:, None, :, layer].cumsum(axis=2)).sum(axis=2)
-        there = born > 0
-        flat = (row * learner.tasks + generation)[there]
-        total = np.bincount(flat, active.double().cpu().numpy()[there], learner.rows * learner.tasks)
+        generation = learner.generation(layer)
+        there = generation >= 0
+        place = (row * learner.tasks + generation)[there]
+        total = np.bincount(place, active.double().cpu().numpy()[there], learner.rows * learner.tasks)
         rates[:, :, layer] = total.reshape(learner.rows, learner.tasks)
     return rates / np.maximum(learner.units, 1)
 

@@ -44,21 +44,23 @@ class Minibatches:
 
     def _mixed(self) -> Iterator[Batch]:
         """Minibatches whose samples are of several tasks."""
-        size, scenario, row = self.learner.config.batch_size, self.learner.scenario, np.arange(self.learner.rows)
-        length = self.learner.config.decisions * self.learner.config.minibatches
+        learner, size = self.learner, self.learner.config.batch_size
         while True:
-            if scenario.together:
-                every = np.array([self.learner.data.length(int(n)) for n in row])[:, None]
-                seeds, place = self.learner.data.seeds[:, None], np.arange(size)[None, :]
-                tasks = integers(every, seeds, Purpose.BOUNDARY, self.learner.steps[:, None], place)
-            else:
-                over = np.minimum(self.learner.task_steps / length, 1.0)
-                tasks = self.learner.samples.mixture(self.learner.task, over, scenario.fuzzy, size, self.learner.steps)
-            samples, labels = self.learner.samples.draw(self.learner.steps, tasks)
-            if not scenario.together:
-                self.learner.heads.seen[row[:, None], labels.cpu().numpy()] = True
-                self.learner.choose_outputs()
+            samples, labels = learner.samples.draw(learner.steps, self._tasks_now(size, learner.steps))
+            if not learner.scenario.together:
+                learner.heads.seen[np.arange(learner.rows)[:, None], labels.cpu().numpy()] = True
+                learner.choose_outputs()
             yield self.stored(samples, labels)
+
+    def _tasks_now(self, size: int, number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The task of each sample where boundaries are hidden, (N, size); `number` says which draw it is, (N,)."""
+        learner, config = self.learner, self.learner.config
+        if learner.scenario.together:
+            every = np.array([learner.data.length(row) for row in range(learner.rows)])[:, None]
+            place = np.arange(size)[None, :]
+            return integers(every, learner.data.seeds[:, None], Purpose.BOUNDARY, number[:, None], place)
+        over = np.minimum(learner.task_steps / (config.decisions * config.minibatches), 1.0)
+        return learner.samples.mixture(learner.task, over, learner.scenario.fuzzy, size, number)
 
     def stored(self, samples: Tensor, outputs: Tensor, share: Tensor | float | None = None) -> Batch:
         """A batch of samples that some batch had; see `Stage.batch`."""
@@ -67,11 +69,14 @@ class Minibatches:
         return Batch(inputs, self.one_hot(outputs), self.absent_for(samples), share, samples, outputs)
 
     def drawn(self, number: NDArray[np.int64], count: int) -> Batch:
-        """Samples of the current tasks that nothing is trained on; see `Stage.draw`."""
-        chosen, labels = self.learner.data.minibatches(self.learner.task, number, 1, count, purpose=Purpose.PROBE)
-        inputs = self.learner.data.gather(chosen[0])
-        tokens = self.learner.samples.tokens(chosen[0], self.learner.task)
-        return Batch(inputs, self.one_hot(labels[0]), self.learner.absent, 1.0 / count, tokens, labels[0])
+        """Samples of what is trained on now, which are not trained on; see `Stage.draw`."""
+        learner = self.learner
+        if not learner.scenario.boundaries:
+            return self.stored(*learner.samples.draw(number, self._tasks_now(count, number), Purpose.PROBE))
+        chosen, labels = learner.data.minibatches(learner.task, number, 1, count, purpose=Purpose.PROBE)
+        inputs = learner.data.gather(chosen[0])
+        tokens = learner.samples.tokens(chosen[0], learner.task)
+        return Batch(inputs, self.one_hot(labels[0]), learner.absent, 1.0 / count, tokens, labels[0])
 
     def one_hot(self, outputs: Tensor) -> Tensor:
         """Targets, (..., C, B), from right outputs, (..., B)."""

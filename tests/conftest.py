@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,3 +22,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def real_data() -> None:
+    """Skips where the real data sets are not at hand."""
+    root = os.environ.get("GROWENV_DATA", "")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("needs the real MNIST files: set GROWENV_DATA to the folder that holds MNIST/raw")

@@ -227,8 +227,8 @@ def test_figures_by_hand() -> None:
 @pytest.mark.parametrize(
     ("ours", "words"),
     [
-        (Figures(20.2, 0.5, 19.9, 20.5), "inside"),
-        (Figures(20.2, 0.5, 20.0, 20.4), "inside"),
+        (Figures(20.2, 0.5, 19.9, 20.5), "our interval holds it"),
+        (Figures(20.05, 0.01, 20.04, 20.06), "within its spread"),
         (Figures(25.0, 0.5, 24.5, 25.5), "above by 5.00"),
         (Figures(17.75, 0.5, 17.5, 18.0), "misses by 2.25"),
         (Figures(18.0, float("nan"), float("nan"), float("nan")), "-2.00, one seed"),
@@ -254,7 +254,7 @@ def test_a_line_and_its_row_by_hand() -> None:
     assert line["widths"] == [5.0, 4.0]
     row = table([line]).splitlines()[-1]
     assert "| 30.00 ± 7.07 |" in row and "| 5/4 | 40 | 0 | 8 |" in row
-    assert row.endswith("| 20 ± 0.1 (T, secondary) | inside |")
+    assert row.endswith("| 20 ± 0.1 (T, secondary) | our interval holds it |")
 
 
 def test_published_numbers_can_all_be_read() -> None:

@@ -32,13 +32,15 @@ from growenv.growth import OPERATORS
 from growenv.hardware import METERS
 from growenv.networks import OPTIMIZERS
 from growenv.protection import PROTECTIONS
-from growenv.streams import DATASETS, DISTRIBUTIONS, datasets
+from growenv.streams import DATASETS, DISTRIBUTIONS, SCENARIOS, NotVisibleError, datasets
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE, PLUGGING_IN = ROOT / "docs" / "architecture.md", ROOT / "docs" / "plugging-in.md"
-REGISTRIES = (DATASETS, DISTRIBUTIONS, PROTECTIONS, OPERATORS, METERS, OPTIMIZERS, POLICIES)
+CONTINUAL = ROOT / "docs" / "continual.md"
+REGISTRIES = (DATASETS, DISTRIBUTIONS, SCENARIOS, PROTECTIONS, OPERATORS, METERS, OPTIMIZERS, POLICIES)
 FILE = re.compile(r"# ([\w-]+\.py)\n")  # the first line of a block that is a file of its own
+TYPES_ONLY = "TYPE_CHECKING"
 TINY = ["-n", "64", "--n-envs", "4", "--log-folder", "runs"]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -244,6 +246,39 @@ def test_the_map_shows_nothing_else() -> None:
     assert set(re.findall(r"[\w-]+\.py\b", the_map())) <= known
 
 
+# --- continual.md: its tables of parts --------------------------------------------------------------------------------
+
+
+def rows_of(heading: str) -> dict[str, list[str]]:
+    """Rows of the table of parts below a heading of continual.md, by the name of the part."""
+    section = read(CONTINUAL).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `")]
+    return {row[0].split("`")[1]: row for row in rows}
+
+
+def test_the_page_has_every_scenario() -> None:
+    assert set(rows_of("Scenarios")) == set(SCENARIOS.names())
+
+
+def test_the_page_has_every_protection_with_its_promises_and_needs() -> None:
+    rows = rows_of("Protections")
+    assert set(rows) == set(PROTECTIONS.names())
+    flags = {"invariant": "invariant", "directed": "directed", "gives units back": "frees"}
+    for name, (*_, promises, needs) in rows.items():
+        part = PROTECTIONS.make(name)
+        said = {word for word in flags if word in promises}
+        assert said == {word for word, flag in flags.items() if getattr(part, flag)}, f"promises of {name!r}"
+        assert ("trains all heads" in needs) == part.all_heads, f"needs of {name!r}"
+        try:
+            env = GrowthVectorEnv(1, protection=name, scenario="task-free", tasks=2, minibatches=1)
+            env.reset(seed=0)
+            env.step(np.zeros(1, dtype=int))
+            refused = False
+        except NotVisibleError:
+            refused = True
+        assert ("boundaries" in needs or "identity" in needs) == refused, f"needs of {name!r}"
+
+
 # --- promises of architecture.md that no other test shows -------------------------------------------------------------
 
 
@@ -268,9 +303,14 @@ def test_inner_test_data_reaches_the_final_figures_and_nothing_else() -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports, wherever in the file it does."""
+    """The modules that a file imports, wherever in the file it does, but for what only type checkers read."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == TYPES_ONLY]
+    skipped = {inner for node in for_types for each in node.body for inner in ast.walk(each)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

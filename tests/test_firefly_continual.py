@@ -30,6 +30,7 @@ TINY = Protocol(
 )
 
 
+@pytest.mark.usefixtures("real_data")
 def test_every_system_has_several_sizes_on_both_streams_and_every_case_a_file_of_its_own() -> None:
     every = cases()
     assert len({case.key for case in every}) == len(every)
@@ -60,6 +61,7 @@ def test_amounts_that_have_no_halves_are_refused(amount: int) -> None:
         Halves(amount, "random")
 
 
+@pytest.mark.usefixtures("real_data")
 def test_twenty_classes_are_those_of_both_data_sets_and_each_task_has_two() -> None:
     dataset = both()
     assert (dataset.classes, dataset.features, len(dataset.test)) == (20, 14 * 14, 20 * TESTED)

@@ -83,7 +83,6 @@ class Recorder(Finetune):
             "task_steps": lambda: stage.task_steps,
             "task_length": lambda: stage.task_length,
             "task_counts": stage.task_counts,
-            "outputs_of": lambda: stage.outputs_of(np.zeros(ROWS, dtype=np.int64)),
             "draw_from": lambda: stage.draw_from(0, np.zeros((ROWS, 2), dtype=np.int64)),
         }
         for name, peek in peeks.items():
@@ -93,10 +92,10 @@ class Recorder(Finetune):
                 self.refused.add(name if stage.scenario.name in str(error) else f"{name}, without saying by whom")
 
 
-EVERYTHING = {"task", "units", "task_steps", "task_length", "task_counts", "outputs_of", "draw_from"}
+EVERYTHING = {"task", "units", "task_steps", "task_length", "task_counts", "draw_from"}
 HIDDEN = {
     "task-incremental": set(),
-    "domain-incremental": {"task", "outputs_of"},
+    "domain-incremental": {"task"},
     "class-incremental": set(),
     "class-incremental-restore": set(),
     "task-free": EVERYTHING,
@@ -111,6 +110,17 @@ def test_whoever_asks_for_what_is_hidden_gets_an_error(name: str) -> None:
     learner.train()
     assert isinstance(learner.protection, Recorder)
     assert learner.protection.refused == HIDDEN[name]
+
+
+def test_nobody_sees_samples_of_tasks_to_come() -> None:
+    learner = begun("class-incremental")
+    for reached in range(1, 3):
+        seen = np.full((ROWS, 2), reached - 1)
+        assert ((learner.stage.task_counts() > 0) == (np.arange(learner.tasks) < reached)).all()
+        assert learner.stage.draw_from(0, seen).samples.shape == seen.shape
+        with pytest.raises(NotVisibleError, match="samples of tasks to come"):
+            learner.stage.draw_from(0, seen + 1)
+        onwards(learner, 1)
 
 
 def test_without_boundaries_nobody_hears_of_them() -> None:
@@ -291,7 +301,6 @@ def test_stored_samples_are_read_as_their_own_task_wants() -> None:
     tokens = learner.stage.draw(0, 5).samples
     true = learner.stage.inputs_of(learner.stage.gather(tokens))
     onwards(learner, 1)
-    assert not torch.equal(learner.stage.gather(tokens), learner.data.gather(tokens))
     torch.testing.assert_close(learner.stage.inputs_of(learner.stage.gather(tokens)), true, atol=0, rtol=0)
     x = learner.stage.gather(tokens)
     torch.testing.assert_close(learner.stage.samples_like(learner.stage.inputs_of(x)), x, atol=0, rtol=0)
@@ -412,3 +421,24 @@ def test_absent_outputs_cannot_be_chosen() -> None:
     learner = begun("class-incremental")
     x = learner.data.gather(learner.data.evaluation_set("test", learner.task)[0])
     assert (learner.logits(x, learner.task)[:, :, 2:] < ABSENT / 2).all()
+
+
+def test_tokens_tell_nothing_and_lead_back_to_their_samples() -> None:
+    learner = begun("task-incremental", permuted=True)
+    samples = torch.arange(16).repeat(ROWS, 1)
+    tokens = {task: learner.samples.tokens(samples, np.full(ROWS, task)) for task in range(3)}
+    for task, mixed in tokens.items():
+        assert (learner.samples.tasks(mixed) == task).all()
+        assert torch.equal(learner.samples.gather(mixed, np.full(ROWS, task)), learner.data.gather(samples))
+        high = (mixed[0] >> 40).tolist()
+        assert len(set(high)) == 16, "neither the task nor the order of samples shows"
+    every = torch.cat([mixed[0] for mixed in tokens.values()])
+    assert len(set(every.tolist())) == 48
+
+
+def test_without_boundaries_draws_cross_fade_as_training_does() -> None:
+    learner = begun("task-free", decisions=1, minibatches=8)
+    learner.task_steps[:] = 8
+    tasks = learner.samples.tasks(learner.stage.draw(0, 4000).samples)
+    np.testing.assert_allclose((tasks == 1).double().mean(dim=1), 0.5, atol=0.05)
+    assert learner.stage.sample_counts.tolist() == [PERIOD * 16] * ROWS

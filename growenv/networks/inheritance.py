@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv.networks.live import live_inputs
 from growenv.networks.stacked_mlp import StackedMLP
 
 RATES = "rates"
@@ -86,20 +87,14 @@ def set_rates(
     n, position = (torch.from_numpy(each).to(network.device) for each in (row, first[row] + unit))
     into[n, :, position] = inner.to(network.dtype)[n, None] - 1.0
     # Everything beyond a row's own units stays zero in every buffer.
-    into.mul_(_live_inputs(network, layer)[:, :, None])
+    there = torch.from_numpy(live_inputs(network, layer)).to(network.device, network.dtype)
+    into.mul_(there[:, :, None])
     for block, start in network.layout.outlets(layer):
         out_of = blocks[block]
         out_of[n, start + network.layout.frozen[layer] + position] = outer.to(network.dtype)[n, None] - 1.0
         if block < network.depth:
             readers = torch.from_numpy(network.active_units[:, block]).to(network.device)
             out_of.mul_(torch.arange(out_of.shape[2], device=network.device)[None, None, :] < readers[:, None, None])
-
-
-def _live_inputs(network: StackedMLP, layer: int) -> Tensor:
-    """1 where `layer` reads a unit that the row has, else 0, (N, fan_in)."""
-    if layer == 0:
-        return torch.ones((network.rows, network.inputs + 1), dtype=network.dtype, device=network.device)
-    return torch.from_numpy(network.read_index(layer) >= 0).to(network.device, network.dtype)
 
 
 def forget_head_rates(network: StackedMLP, rows: NDArray[np.bool_]) -> None:

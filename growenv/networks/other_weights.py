@@ -64,3 +64,23 @@ def forward_with(
     head = layout.blocks(flat)[-1] if head is None else head
     read = hidden_with(network, x, flat, sizes, gates, order)[-1]
     return torch.bmm(read, first_active(layout, layout.depth, head, sizes))
+
+
+def activity(
+    network: StackedMLP,
+    x: Tensor,
+    weights: Tensor,
+    flat: Tensor | None = None,
+    gates: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """How often every unit is above zero, for each hidden layer a tensor of shape (N, frozen + active).
+
+    Args:
+        network, x, gates: as in `hidden_with`.
+        weights: weight of each sample, shape (N, B); they sum to 1 in a row.
+        flat: weights that lie as the network's own do; None for its own.
+    """
+    layout = network.layout
+    read = hidden_with(network, x, network.buffers["weights"] if flat is None else flat, gates=gates)
+    own = [units[:, :, : layout.frozen[layer] + layout.active[layer]] for layer, units in enumerate(read)]
+    return [torch.einsum("nbu,nb->nu", (units > 0).to(weights.dtype), weights) for units in own]

@@ -27,12 +27,11 @@ class StackedMLP:
     units. Widths are allocated for the widest row and everything beyond a row's own units is exactly zero: it computes
     zero, gets zero gradient and so stays zero.
 
-    Wires may lead around hidden layers: whoever reads such a layer also reads what the layer reads, unchanged. So the
-    layer may have no units at all, and its first ones change nothing as long as their outgoing weights are zero.
+    Wires may lead around hidden layers: whoever reads such a layer also reads what the layer reads, unchanged, so the
+    layer may have no units at all.
 
     All trainable numbers lie in flat buffers (`buffers`), one for each quantity that follows the weights: the weights
-    themselves, an optimiser's moments, a protection's importances. Growing, freezing, resetting rows and re-ordering
-    inputs treat every buffer alike.
+    themselves, an optimiser's moments, a protection's importances. Whatever changes shapes treats them all alike.
 
     Args:
         rows: number of networks N.
@@ -192,17 +191,6 @@ class StackedMLP:
             if layer in self.bypassed:
                 units = with_wires(units, below, out=work["units"][layer])
         return torch.bmm(units, self.weights[-1] if head is None else head, out=work["logits"][0])
-
-    def activity(self, x: Tensor, weights: Tensor) -> list[Tensor]:
-        """How often every unit is above zero, for each hidden layer a tensor of shape (N, frozen + active).
-
-        Args:
-            x: inputs, shape (N, B, D + 1).
-            weights: weight of each sample, shape (N, B); they sum to 1 in a row.
-        """
-        self.forward(x)
-        units = self._work(x.shape[1])["own"]
-        return [torch.einsum("nbu,nb->nu", (layer > 0).to(weights.dtype), weights) for layer in units]
 
     def forward_frozen(
         self,

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from growenv.protection.stage import Stage
 
 
+NUMBER_BYTES, LABEL_BYTES = 4, 8
+"""Bytes of a number that a protection keeps (float32), and of a label (int64)."""
+
+
 @dataclass
 class Batch:
     """One minibatch of every row, as training sees it.

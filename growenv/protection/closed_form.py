@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv.networks.live import index_of
 from growenv.protection.base import PROTECTIONS, Batch, Protection
 from growenv.protection.class_sums import UNSEEN, ClassSums, lda, ridge, sums_bytes
 from growenv.randomness import Purpose, normal, uniform
@@ -137,7 +138,7 @@ class ClosedForm(Protection):
 
     def begin(self, stage: Stage, rows: NDArray[np.bool_]) -> None:
         """Forget all sums of some rows, and draw their features."""
-        index = _index(rows, stage)
+        index = index_of(rows, stage.network)
         self._sums.clear(index)
         for kept in self._waiting:
             kept[index] = 0.0
@@ -195,6 +196,8 @@ class ClosedForm(Protection):
 
     def _count(self, stage: Stage, batch: Batch, rows: NDArray[np.bool_]) -> None:
         """Put the samples of some rows into the block that waits for being added."""
+        if self.features == "fourier":
+            self._set_scale(stage.inputs_of(batch.inputs)[:, :, :-1])
         features, targets = self._waiting
         samples = batch.inputs.shape[1]
         if self._filled + samples > features.shape[1]:
@@ -205,6 +208,13 @@ class ClosedForm(Protection):
         targets[:, part] = batch.targets.transpose(1, 2) * counted
         self._filled += samples
         self._solved_for[rows] = -1
+
+    def _set_scale(self, real: Tensor) -> None:
+        """The first samples that a row counts say how far apart samples are; those that are only answered never do."""
+        fresh = self._scale == 0
+        if bool(fresh.any()):
+            variance = real.flatten(1).var(dim=1).clamp(min=1e-12)
+            self._scale = torch.where(fresh, (2.0 / (real.shape[2] * variance)).sqrt(), self._scale)
 
     def _settle(self) -> None:
         """Add the waiting samples to the sums."""
@@ -223,10 +233,6 @@ class ClosedForm(Protection):
             whole = read.new_zeros((*read.shape[:2], self._size))
             return whole.scatter_add_(2, born[:, None, :].expand_as(read), read)[:, :, :count]
         real = stage.inputs_of(x)[:, :, :-1]
-        fresh = self._scale == 0
-        if bool(fresh.any()):
-            variance = real.flatten(1).var(dim=1).clamp(min=1e-12)
-            self._scale = torch.where(fresh, (2.0 / (real.shape[2] * variance)).sqrt(), self._scale)
         angle = torch.bmm(real * self._scale[:, None, None], self._frequencies[:, :, :count])
         return angle.add_(self._phases[:, :, :count]).cos_().mul_(math.sqrt(2.0))
 
@@ -275,10 +281,6 @@ class ClosedForm(Protection):
         solution = (self._size + 1) * self._outputs
         each = sums_bytes(self._size, self._outputs, number) + number * (waiting + solution)
         return np.full(architecture.rows, each, dtype=np.int64)
-
-
-def _index(rows: NDArray[np.bool_], stage: Stage) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(rows)).to(stage.network.device)
 
 
 PROTECTIONS.register("closed-form", ClosedForm)

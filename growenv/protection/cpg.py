@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,8 +13,8 @@ from growenv.growth import RandomGrowth
 from growenv.growth.scaling import positions_read
 from growenv.hardware.architecture import Architecture
 from growenv.networks import StackedMLP
-from growenv.protection.base import PROTECTIONS, Protection
-from growenv.protection.live import hidden_weights, live_weights
+from growenv.networks.live import index_of, live_units, live_weights
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Protection
 from growenv.protection.row_adam import row_adam
 from growenv.protection.stage import Stage
 from growenv.randomness import Purpose, normal
@@ -39,7 +41,8 @@ class CompactPickGrow(Protection):
 
     With t the number of tasks to come, ``1 - 1/(t + 1)`` of the weights that were free are pruned, so that all tasks
     get equal shares; the released code stops at this ratio too, and earlier if accuracy suffers, which is not tried
-    here. Sparsity rises as ``1 - (1 - progress)^3`` (Zhu and Gupta 2017, arXiv 1710.01878) over the first half of the
+    here. Tasks to come are counted as in the longest stream of the stack: in shorter ones the last task leaves weights
+    unused. Sparsity rises as ``1 - (1 - progress)^3`` (Zhu and Gupta 2017, arXiv 1710.01878) over the first half of the
     share. A task that is left before that keeps more. A finished task's logits are the same to the last bit whatever
     grows and trains later.
 
@@ -102,7 +105,7 @@ class CompactPickGrow(Protection):
             return
         for name in (FIRST, SECOND):
             network.clear_buffer(name, later)
-        index = torch.from_numpy(np.flatnonzero(later)).to(network.device)
+        index = index_of(later, network)
         owners, picks, kept = (self._blocks(network, name) for name in (OWNER, PICK, KEPT))
         for layer in range(network.depth):
             owned = owners[layer][index] > 0
@@ -206,7 +209,7 @@ class CompactPickGrow(Protection):
         flat = network.buffers["weights"].clone()
         blocks, kept = network.layout.blocks(flat), self._blocks(network, KEPT)
         for number in np.unique(task[old]):
-            index = torch.from_numpy(np.flatnonzero(old & (task == number))).to(network.device)
+            index = index_of(old & (task == number), network)
             uses = self._blocks(network, used(int(number)))
             for layer in range(network.depth):
                 blocks[layer][index] = kept[layer][index] * uses[layer][index]
@@ -225,9 +228,7 @@ class CompactPickGrow(Protection):
             rows = slice(at + start, at + start + active)
             total = total + weights[block][:, rows].abs().sum(dim=2)
             owned = owned | (owners[block][:, rows] > 0).any(dim=2)
-        missing = torch.arange(active, device=network.device) >= torch.from_numpy(
-            network.active_units[:, layer, None]
-        ).to(network.device)
+        missing = torch.from_numpy(~live_units(network, layer)).to(network.device)
         found: NDArray[np.float64] = total.masked_fill(owned | missing, torch.inf).double().cpu().numpy()
         return found
 
@@ -237,7 +238,7 @@ class CompactPickGrow(Protection):
         for task in range(architecture.generations):
             count = hidden_weights(architecture, task)
             total += np.where(task <= newest, -(-count // 8), 0)
-            total += np.where((task == newest - 1), 4 * count, 0)
+            total += np.where(task == newest - 1, NUMBER_BYTES * count, 0)
         return total
 
     def _blocks(self, network: StackedMLP, name: str) -> list[Tensor]:
@@ -247,6 +248,14 @@ class CompactPickGrow(Protection):
 def used(task: int) -> str:
     """Name of the buffer that is 1 where a task uses a weight, its own ones among them."""
     return f"cpg_used_{task}"
+
+
+def hidden_weights(architecture: Architecture, task: int) -> NDArray[np.int64]:
+    """Weights and biases of all hidden layers at the end of a task, int64 (N,)."""
+    units = architecture.units.copy()
+    units[:, task + 1 :] = 0
+    then = replace(architecture, units=units)
+    return np.asarray(then.connections()[:, :-1].sum(axis=1) + units.sum(axis=(1, 2)))
 
 
 def pruned_share(ahead: NDArray[np.int64], progress: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -301,7 +310,7 @@ def fresh_weights(
         position[row, :, None],
         units[None, None, :],
     )
-    there = live[:, :, None] & (units < network.active_units[:, layer, None])[:, None, :]
+    there = live[:, :, None] & live_units(network, layer)[:, None, :]
     length = np.sqrt(2.0 / np.maximum(1, live.sum(axis=1)))
     drawn = np.zeros(there.shape)
     drawn[row] = draw * there[row] * length[row, None, None]

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growenv.protection.base import PROTECTIONS, Batch, Protection
+from growenv.networks.live import index_of
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Batch, Protection
 from growenv.protection.den_split import Duplicates, grow_admitted, most_drifted, move_outgoing
 from growenv.protection.den_steps import among, constant, drifts, selected, shrink, shrink_units
+from growenv.protection.strengths import checked_strength, per_row
 
 if TYPE_CHECKING:
     from growenv.hardware import Architecture
@@ -93,7 +95,9 @@ class Den(Protection):
         """Add the buffers; see `Protection.prepare`."""
         if stage.scenario.together or not stage.scenario.boundaries:
             raise stage.scenario.hidden(f"when a task begins, which protection {self.name!r} needs")
-        self._strength = {name: _per_row(name, given, stage.rows) for name, given in self.strengths.items()}
+        self._strength = {
+            name: per_row(name, checked_strength(name, given), stage.rows) for name, given in self.strengths.items()
+        }
         for name in (BEFORE, SELECTED, TRAINS, SHRINKS, PULLS):
             stage.network.add_buffer(name)
         self.phase: NDArray[np.int64] = np.full(stage.rows, -1)
@@ -176,7 +180,7 @@ class Den(Protection):
     def memory(self, architecture: Architecture) -> NDArray[np.int64]:
         """A copy of the hidden layers' weights and biases at 4 bytes, and two bits for each; (N,)."""
         hidden = architecture.connections()[:, :-1].sum(axis=1) + architecture.widths.sum(axis=1)
-        kept: NDArray[np.int64] = hidden * 4 + -(-hidden * 2 // 8)
+        kept: NDArray[np.int64] = hidden * NUMBER_BYTES + -(-hidden * 2 // 8)
         return kept
 
     # -- phases ------------------------------------------------------------------------------------------------------
@@ -293,25 +297,10 @@ class Den(Protection):
     def _write(self, stage: Stage, name: str, rows: NDArray[np.bool_], flat: Tensor) -> None:
         """Overwrite a buffer in some rows."""
         network = stage.network
-        index = torch.from_numpy(np.flatnonzero(rows)).to(network.device)
+        index = index_of(rows, network)
         blocks = network.layout.blocks
         for target, block in zip(blocks(network.buffers[name]), blocks(flat), strict=True):
             target[index] = block[index]
-
-
-def checked_strength(name: str, given: float | Sequence[float]) -> None:
-    """Raise ValueError where a strength is neither a number of at least 0 nor one for each row."""
-    values = np.asarray(given, dtype=np.float64)
-    if values.ndim > 1 or not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"{name}={given!r}: expected a number of at least 0, or one for each row")
-
-
-def _per_row(name: str, given: float | Sequence[float], rows: int) -> NDArray[np.float64]:
-    values = np.asarray(given, dtype=np.float64)
-    if values.ndim and values.shape != (rows,):
-        raise ValueError(f"{name} has {len(values)} numbers for {rows} rows; give one for each row, or one for all")
-    each: NDArray[np.float64] = np.broadcast_to(values, (rows,)).copy()
-    return each
 
 
 PROTECTIONS.register("den", Den)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from growenv.growth import RandomGrowth
 from growenv.protection.base import PROTECTIONS
-from growenv.protection.den import Den, checked_strength
+from growenv.protection.den import Den
 from growenv.protection.den_split import grow_admitted
+from growenv.protection.strengths import checked_strength
 
 if TYPE_CHECKING:
     from growenv.protection.stage import Stage

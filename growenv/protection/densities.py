@@ -66,10 +66,6 @@ class Densities:
             self.sums.add(projected[index], targets[index], stacks)
             self._solved = None
 
-    def known(self) -> Tensor:
-        """Experts that have samples, bool (N, E)."""
-        return (self.sums.counts.sum(dim=1) > 0).view(self.rows, self.experts)
-
     def outputs(self) -> Tensor:
         """Outputs that each expert has samples of, bool (N, E, C)."""
         return (self.sums.counts > 0).view(self.rows, self.experts, -1)

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from growenv.protection.base import PROTECTIONS, Batch, Protection
-from growenv.protection.quadratic import NUMBER_BYTES, checked_strength, family, index_of, row_strengths
+from growenv.heads import ABSENT
+from growenv.networks.live import index_of
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Batch, Protection
+from growenv.protection.strengths import checked_strength, family, row_strengths
 
 if TYPE_CHECKING:
     from growenv.hardware import Architecture
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 OLD = "old_weights"
 """Buffer: the weights at the end of the last task."""
-_ABSENT = -1e9  # added to logits whose probability is to be zero
 
 
 def distillation_gradient(new: Tensor, old: Tensor, seen: Tensor, known: Tensor, temperature: float) -> Tensor:
@@ -40,8 +41,8 @@ def distillation_gradient(new: Tensor, old: Tensor, seen: Tensor, known: Tensor,
     Source: Hinton et al. 2015, arXiv 1503.02531, section 2, without the square.
     """
     # Outputs before samples: a softmax over a short last dimension is ten times slower.
-    p = torch.softmax((new / temperature).masked_fill_(~seen[:, :, :, None], _ABSENT), 2)
-    q = torch.softmax((old / temperature).masked_fill_(~known[:, :, :, None], _ABSENT), 2)
+    p = torch.softmax((new / temperature).masked_fill_(~seen[:, :, :, None], ABSENT), 2)
+    q = torch.softmax((old / temperature).masked_fill_(~known[:, :, :, None], ABSENT), 2)
     return p.sub_(q).div_(temperature)
 
 
@@ -72,7 +73,7 @@ class LearningWithoutForgetting(Protection):
     published: ClassVar[dict[str, float]] = {"task": 1.0, "domain": 1.0, "class": 1.0}
 
     def __init__(self, strength: ArrayLike | None = None, temperature: float = 2.0) -> None:
-        self._given = checked_strength(strength)
+        self._given = checked_strength("strength", strength)
         if not 0 < temperature < np.inf:
             raise ValueError(f"a temperature divides logits, so it must be above 0 and finite; got {temperature}")
         self.temperature = temperature

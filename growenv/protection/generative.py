@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growenv.heads import ABSENT
+from growenv.networks.live import index_of
 from growenv.networks.stacked_vae import StackedVAE, parameter_count, stacked_normal
-from growenv.protection.base import PROTECTIONS, Batch, Protection
-from growenv.protection.replay import NUMBER_BYTES, beside, share_of_new
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Batch, Protection
+from growenv.protection.replay import beside, share_of_new
 from growenv.randomness import Purpose, integers
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 OLD = "old_solver"
 """Buffer: the weights of every row's network at the end of its last task, with all heads."""
-ABSENT = -1e9
-"""Added to the logits of outputs that do not take part."""
 _CODE, _NOISE, _PERIOD = 1, 2, 3  # first counters after the purpose; 0 is that of the generator's weights
 
 
@@ -157,7 +157,7 @@ class GenerativeReplay(Protection):
 
     def finish_task(self, stage: Stage, rows: NDArray[np.bool_]) -> None:
         """Generator and network of now are those of old from now on."""
-        network, index = stage.network, torch.from_numpy(np.flatnonzero(rows)).to(stage.device)
+        network, index = stage.network, index_of(rows, stage.network)
         self.old_generator[index] = self.generator.parameters[index]
         for old, weights in zip(network.layout.blocks(network.buffers[OLD]), network.weights, strict=True):
             old[index] = weights[index]

@@ -11,8 +11,8 @@ from growenv.growth.scaling import positions_read
 from growenv.hardware.architecture import Architecture
 from growenv.networks import StackedMLP
 from growenv.networks.layout import Layout
-from growenv.protection.base import PROTECTIONS, Protection
-from growenv.protection.live import live_inputs
+from growenv.networks.live import index_of, live_inputs
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Protection
 from growenv.protection.row_adam import row_adam
 from growenv.protection.stage import Stage
 from growenv.randomness import Purpose, uniform
@@ -89,11 +89,12 @@ class LowRankAdapters(Protection):
         later = rows & (self.number > 0)
         self.widths[later] = network.active_units[later]
         self._fit(network)
-        index = torch.from_numpy(np.flatnonzero(later)).to(network.device)
+        index = index_of(later, network)
+        began = index_of(rows, network)
         bases = network.layout.blocks(network.buffers[BASE])
         for layer in range(network.depth):
             for each in (*self._inner[layer], *self._outer[layer]):
-                each[torch.from_numpy(rows)] = 0.0
+                each[began] = 0.0
             first = first_inner(network, layer, stage.seeds, self.number, self.rank)
             self._inner[layer][0][index] = (first * self._adapted[layer][0])[index]
             network.weights[layer][index] = bases[layer][index]
@@ -177,7 +178,7 @@ class LowRankAdapters(Protection):
         flat = network.buffers["weights"].clone()
         blocks = network.layout.blocks(flat)
         for number in np.unique(task[old]):
-            index = torch.from_numpy(np.flatnonzero(old & (task == number))).to(network.device)
+            index = index_of(old & (task == number), network)
             kept = network.layout.blocks(network.buffers[merged(int(number))])
             for layer in range(network.depth):
                 blocks[layer][index] = kept[layer][index]
@@ -191,7 +192,7 @@ class LowRankAdapters(Protection):
         for task in range(1, architecture.generations):
             widths = before[:, task]
             reads = np.array([_reads(architecture, widths, layer) for layer in range(architecture.layers)]).T
-            total += np.where(began[:, task], 4 * self.rank * (reads + widths).sum(axis=1), 0)
+            total += np.where(began[:, task], NUMBER_BYTES * self.rank * (reads + widths).sum(axis=1), 0)
         return total
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from growenv.growth.evidence import CrossEntropy, Evidence
 from growenv.networks import StackedMLP
 from growenv.networks.layout import Layout
+from growenv.networks.live import index_of, live_inputs, live_weights
 from growenv.networks.optimizers import TINY
-from growenv.protection.base import PROTECTIONS, Protection
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Protection
 from growenv.protection.fisher import check_labels, drawn_labels, squared_gradients
-from growenv.protection.live import live_inputs, live_weights
+from growenv.protection.strengths import checked_strength, family, row_strengths
 from growenv.randomness import Purpose, uniform
-from growenv.streams.scenarios import Scenario
 
 if TYPE_CHECKING:
     from growenv.hardware import Architecture
@@ -25,56 +25,10 @@ if TYPE_CHECKING:
 
 IMPORTANCE, CENTRE = "penalty_importance", "penalty_centre"
 """Buffers: importance of every weight, the strength included, and where the penalty draws it to."""
-NUMBER_BYTES = 4
-"""Bytes of a stored number (float32)."""
 FISHER_SAMPLES = 1024
 """Samples of a Fisher estimate: the error of a mean is then 1/32 of the spread among samples."""
 _PIECE = 1 << 16  # numbers treated at once, so that what lies between two operations stays in the cache
 _CHUNK = 256  # samples seen at once
-
-
-def family(scenario: Scenario) -> str:
-    """The scenario of the three by van de Ven and Tolias (arXiv 1904.07734) whose published strengths fit this one."""
-    if scenario.heads == "task":
-        return "task"
-    return "domain" if scenario.labels == "place" else "class"
-
-
-def checked_strength(given: ArrayLike | None) -> NDArray[np.float64] | None:
-    """One number for all rows, or an array (N,); None stays.
-
-    Raises:
-        ValueError: more dimensions, or a number that is negative or not finite.
-    """
-    if given is None:
-        return None
-    strength = np.asarray(given, dtype=np.float64)
-    if strength.ndim > 1 or not strength.size or not np.isfinite(strength).all() or strength.min() < 0:
-        raise ValueError(f"expected one strength, or one for each row, finite and at least 0; got {given!r}")
-    return strength
-
-
-def row_strengths(given: NDArray[np.float64] | None, published: dict[str, float], stage: Stage) -> Tensor:
-    """The strength of every row, (N, 1, 1).
-
-    Args:
-        given: what `checked_strength` answered; None for the published one.
-        published: strengths by `family` of the scenario.
-        stage: the stack.
-
-    Raises:
-        ValueError: an array for another number of rows.
-    """
-    strength = np.asarray(published[family(stage.scenario)]) if given is None else given
-    if strength.ndim and strength.shape != (stage.rows,):
-        raise ValueError(f"{strength.shape[0]} strengths for {stage.rows} rows; give one number, or one for each row")
-    every = np.broadcast_to(strength, (stage.rows,)).copy()
-    return torch.from_numpy(every).to(stage.network.device, stage.network.dtype)[:, None, None]
-
-
-def index_of(rows: NDArray[np.bool_], network: StackedMLP) -> Tensor:
-    """Numbers of the chosen rows, int64."""
-    return torch.from_numpy(np.flatnonzero(rows)).to(network.device)
 
 
 def without_tiny(importance: Tensor) -> Tensor:
@@ -104,7 +58,7 @@ class QuadraticPenalty(Protection):
     copies: ClassVar[int] = 2
 
     def __init__(self, strength: ArrayLike | None = None) -> None:
-        self._given = checked_strength(strength)
+        self._given = checked_strength("strength", strength)
         self._shared = True
 
     def prepare(self, stage: Stage) -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growenv.protection.base import PROTECTIONS, Batch, Protection, joined
+from growenv.protection.base import LABEL_BYTES, NUMBER_BYTES, PROTECTIONS, Batch, Protection, joined
 from growenv.protection.exemplars import Balanced, Exemplars, Reservoir, TaskEnd
 from growenv.registry import Registry, unknown_name
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from growenv.hardware import Architecture
     from growenv.protection.stage import Stage
 
-NUMBER_BYTES, LABEL_BYTES = 4, 8
-"""Bytes of a stored input value (float32) and of a stored label (int64)."""
 WEIGHTS = ("1/t", "even")
 _DRAWN = 128  # samples drawn at once when a task ends
 _OFFERS = 4  # draws for each sample that is wanted, as some are drawn twice
@@ -104,9 +102,12 @@ class Replay(Protection):
         """Where tasks fill the buffer when they end, draw from the one that ends."""
         if not isinstance(self.exemplars, TaskEnd):
             return
-        wanted = int(np.minimum(self.exemplars.quota(rows), stage.sample_counts).max())
-        drawn = [stage.draw(number, _DRAWN) for number in range(-(-wanted * _OFFERS // _DRAWN))]
+        draws = -(-np.minimum(self.exemplars.quota(rows), stage.sample_counts) * _OFFERS // _DRAWN)
+        drawn = [stage.draw(number, _DRAWN) for number in range(int(draws.max()))]
         samples, outputs = (torch.cat(each, dim=1).cpu().numpy() for each in zip(*_tokens(drawn), strict=True))
+        # What only others asked for is a repetition, which is not kept.
+        own = np.arange(samples.shape[1]) < draws[:, None] * _DRAWN
+        samples, outputs = np.where(own, samples, samples[:, :1]), np.where(own, outputs, outputs[:, :1])
         self.exemplars.keep(rows, samples, outputs)
 
     def memory(self, architecture: Architecture) -> NDArray[np.int64]:
@@ -144,5 +145,6 @@ def beside(stage: Stage, new: Batch, share: NDArray[np.float64], old: Batch) -> 
 
 
 PROTECTIONS.register("replay", Replay)
+PROTECTIONS.register("replay-200", partial(Replay, capacity=200, name="replay-200"))
 PROTECTIONS.register("replay-balanced", partial(Replay, filling="balanced"))
 PROTECTIONS.register("replay-task-end", partial(Replay, filling="task-end", weights="even"))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growenv.networks.inheritance import RATES
-from growenv.protection.base import PROTECTIONS, Protection
+from growenv.networks.live import index_of, live_units
+from growenv.protection.base import NUMBER_BYTES, PROTECTIONS, Protection
 from growenv.protection.connections import (
     BUFFERS,
     CANDIDATE,
@@ -114,7 +115,7 @@ class StaticSparse(Protection):
         for name in (IMPORTANCE, HISTORY):
             network.clear_buffer(name, rows)
         if stage.heads_apart and not stage.scenario.restore:
-            blocks(network, OWNED)[-1][torch.from_numpy(rows)] = 0.0  # the head is a new one
+            blocks(network, OWNED)[-1][index_of(rows, network)] = 0.0  # the head is a new one
         self._task += rows
         outputs = self.outputs(stage)
         for row in map(int, np.flatnonzero(rows)):
@@ -125,8 +126,10 @@ class StaticSparse(Protection):
                 connections.clear(block)
                 connections.train_biases(block, outputs[row] if block == network.depth else connections.free(block))
                 self._allocate(connections, block)
+        index = index_of(rows, network)
         for name in {"adam_first", "adam_second"} & network.buffers.keys():
-            network.buffers[name].mul_(network.buffers[TRAINED])
+            for moments, trained in zip(blocks(network, name), blocks(network, TRAINED), strict=True):
+                moments[index] *= trained[index]
 
     def outputs(self, stage: Stage) -> list[NDArray[np.int64]]:
         """The outputs that train in the current task of each row: those of its classes, all if no boundary is told."""
@@ -203,8 +206,7 @@ class StaticSparse(Protection):
         """Importance of every active unit to the current task, (N, active); infinite for reserved ones and padding."""
         found: NDArray[np.float64] = unit_importance(stage.network, layer).double().cpu().numpy()
         states = blocks(stage.network, OWNED)[layer][:, bias(layer)].cpu().numpy()
-        there = np.arange(found.shape[1]) < stage.network.active_units[:, layer, None]
-        return np.where(there & (states != RESERVED), found, np.inf)
+        return np.where(live_units(stage.network, layer) & (states != RESERVED), found, np.inf)
 
     # -- minibatches -------------------------------------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ class StaticSparse(Protection):
         """
         weights, units = architecture.connections().sum(axis=1), architecture.widths.sum(axis=1)
         packed = -(-(2 * weights) // 8) - (-(2 * units) // 8)
-        return np.asarray(packed + 4 * (weights + units + architecture.inputs))
+        return np.asarray(packed + NUMBER_BYTES * (weights + units + architecture.inputs))
 
 
 def _thin(connections: RowConnections, block: int, fresh: Tensor, density: float) -> None:

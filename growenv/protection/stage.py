@@ -14,6 +14,7 @@ from growenv.networks.other_weights import forward_with, hidden_with
 from growenv.protection.base import Batch
 from growenv.randomness import Purpose
 from growenv.streams import Scenario
+from growenv.streams.scenarios import PERIOD
 
 if TYPE_CHECKING:
     from growenv.growth import GrowthOperator
@@ -153,24 +154,24 @@ class Stage:
         if not self.scenario.boundaries:
             raise self.scenario.hidden("when tasks begin and end")
 
-    def outputs_of(self, task: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Outputs that samples of given tasks (N,) choose among, bool (N, C)."""
-        if not self.scenario.identity:
-            raise self.scenario.hidden("which task is trained")
-        return self.__learner.heads.taking_part(task)
-
     # -- samples -----------------------------------------------------------------------------------------------------
 
     @property
     def sample_counts(self) -> NDArray[np.int64]:
-        """Training samples of each row's current task, (N,)."""
+        """Training samples of each row's current task, (N,); without boundaries, those that a period trains on."""
+        if not self.scenario.boundaries:
+            return np.full(self.rows, PERIOD * self.batch_size)
         return self.__learner.data.counts
 
     def task_counts(self) -> NDArray[np.int64]:
-        """Training samples of every task of each row's stream, (N, T)."""
+        """Training samples of every task of each row's stream that has begun, 0 of tasks to come, (N, T)."""
+        return np.where(self.__begun(), self.__learner.samples.counts(), 0)
+
+    def __begun(self) -> NDArray[np.bool_]:
+        """Tasks whose data have been there, (N, T)."""
         if not (self.scenario.identity or self.scenario.boundaries):  # who knows the ends can keep the data
             raise self.scenario.hidden("which task is trained")
-        return self.__learner.samples.counts()
+        return (np.arange(self.tasks) <= self.finished[:, None]) | self.scenario.together
 
     def draw(self, number: int, count: int) -> Batch:
         """Training samples of the current data that nothing is trained on.
@@ -186,10 +187,10 @@ class Stage:
 
         Args:
             number: which draw of the next minibatch.
-            tasks: the task of each sample, (N, B).
+            tasks: the task of each sample, (N, B), none that is still to come.
         """
-        if not (self.scenario.identity or self.scenario.boundaries):  # who knows the ends can keep the data
-            raise self.scenario.hidden("which task is trained")
+        if not np.take_along_axis(self.__begun(), tasks, axis=1).all():
+            raise self.scenario.hidden("samples of tasks to come")
         learner = self.__learner
         counter = learner.steps * _PROBES + number
         return self.batch(*learner.samples.draw(counter, tasks, Purpose.REHEARSAL))
@@ -216,10 +217,6 @@ class Stage:
     def absent(self) -> Tensor:
         """What is added to the logits of current samples, (N, C, 1)."""
         return self.__learner.absent
-
-    def absent_for(self, samples: Tensor) -> Tensor:
-        """What is added to the logits of stored samples (N, B), by their own tasks, (N, C, 1) or (N, C, B)."""
-        return self.__learner.minibatches.absent_for(samples)
 
     def inputs_of(self, x: Tensor) -> Tensor:
         """Inputs in the order in which the current tasks have them, from inputs as the network reads them now."""

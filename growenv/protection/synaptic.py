@@ -9,8 +9,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from growenv.networks import StackedMLP
+from growenv.networks.live import index_of
 from growenv.protection.base import PROTECTIONS
-from growenv.protection.quadratic import CENTRE, QuadraticPenalty, index_of, without_tiny
+from growenv.protection.quadratic import CENTRE, QuadraticPenalty, without_tiny
 
 if TYPE_CHECKING:
     from growenv.protection.stage import Stage

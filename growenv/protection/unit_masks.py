@@ -129,7 +129,8 @@ class UnitMasks(Freeze):
     def memory(self, architecture: Architecture) -> NDArray[np.int64]:
         """One bit for every older unit of every later task that has begun, in bytes, (N,)."""
         before = architecture.units.cumsum(axis=1) - architecture.units
-        bits = (before.sum(axis=2) * (architecture.outputs > 0)).sum(axis=1)
+        begun = np.arange(architecture.generations) <= architecture.newest[:, None]
+        bits = (before.sum(axis=2) * begun).sum(axis=1)
         return np.asarray(-(-bits // 8))
 
 

@@ -1,7 +1,7 @@
 """Samples of any task of a stream, as the network reads its inputs now.
 
 A sample of a stream is a *token*: the task that it comes from, and where it lies. Whoever keeps tokens needs to know
-neither: `AnyTask.gather` turns them into inputs, whatever the current task is.
+neither, and cannot read them: they are mixed up. `AnyTask.gather` turns them into inputs, whatever the current task is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from growenv.randomness import Purpose, integers, uniform
 from growenv.streams.row_data import RowData
 
 _SHIFT = 40  # more samples than any data set has
+_BITS = 62  # so tokens are never negative
+_MASK = (1 << _BITS) - 1
+_MIX = 0x1E3779B97F4A7C15  # odd, so that the product can be undone
+_BACK = pow(_MIX, -1, 1 << _BITS)
 
 
 class AnyTask:
@@ -36,15 +40,15 @@ class AnyTask:
 
     def tokens(self, samples: Tensor, task: NDArray[np.int64]) -> Tensor:
         """Tokens of samples of the rows' tasks: samples (N, B), as `RowData.minibatches` gives them, tasks (N,)."""
-        return samples + (torch.from_numpy(task).to(samples.device) << _SHIFT)[:, None]
+        return _mixed_up(samples + (torch.from_numpy(task).to(samples.device) << _SHIFT)[:, None])
 
     def tasks(self, tokens: Tensor) -> Tensor:
         """The task of each token, (N, B)."""
-        return tokens >> _SHIFT
+        return tasks_of(tokens)
 
     def gather(self, tokens: Tensor, now: NDArray[np.int64]) -> Tensor:
         """Inputs of the tokens, (N, B), under the input order of the tasks `now`, (N,): shape (N, B, D + 1)."""
-        inputs = self.data.gather(tokens & ((1 << _SHIFT) - 1))
+        inputs = self.data.gather(places_of(tokens))
         order = self.orders(now)
         if order is None:
             return inputs
@@ -92,7 +96,7 @@ class AnyTask:
         )
         sample = pools[rows, task, place]
         labels = data.labels(sample, task)
-        found = torch.from_numpy(sample + data.offset(task) + (task << _SHIFT)).to(data.device)
+        found = _mixed_up(torch.from_numpy(sample + data.offset(task) + (task << _SHIFT)).to(data.device))
         return found, torch.from_numpy(labels).to(data.device)
 
     def _pools(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -138,3 +142,25 @@ class AnyTask:
         step = np.where(draw < before[:, None], -1, 0) + np.where(draw >= 1.0 - after[:, None], 1, 0)
         mixed: NDArray[np.int64] = task[:, None] + step
         return mixed
+
+
+def tasks_of(tokens: Tensor) -> Tensor:
+    """The task that each token comes from; for who trains, not for protections."""
+    return _read(tokens) >> _SHIFT
+
+
+def places_of(tokens: Tensor) -> Tensor:
+    """Where each token lies, as `RowData.gather` wants it."""
+    return _read(tokens) & ((1 << _SHIFT) - 1)
+
+
+def _mixed_up(tokens: Tensor) -> Tensor:
+    """Other integers, not negative, of which none tells what it was made of; `_read` undoes it."""
+    tokens = (tokens * _MIX) & _MASK
+    return ((tokens ^ (tokens >> _BITS // 2)) * _MIX) & _MASK
+
+
+def _read(tokens: Tensor) -> Tensor:
+    """The way back of `_mixed_up`."""
+    tokens = (tokens * _BACK) & _MASK
+    return ((tokens ^ (tokens >> _BITS // 2)) * _BACK) & _MASK

@@ -16,6 +16,7 @@ from growenv.growth import OPERATORS, GrowthOperator, checked_proposal
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
 from growenv.protection import PROTECTIONS, Protection
+from growenv.pruning import prune, removable
 from growenv.streams import Context, Dataset, NotVisibleError, draw_context, load_dataset
 from growenv.testing.require import own_randomness, require
 
@@ -180,8 +181,8 @@ def _check_pruning(learner: Learner, contexts: Sequence[Context], where: str) ->
         shape = learner.protection.importance(learner.stage, layer).shape
         expected = (learner.rows, learner.network.layout.active[layer])
         require(shape == expected, f"{where}: importance of layer {layer} has shape {shape}, expected {expected}")
-        wanted = np.minimum(learner.removable()[:, layer], 2)
-        learner.prune(np.full(learner.rows, layer), wanted)
+        wanted = np.minimum(removable(learner)[:, layer], 2)
+        prune(learner, np.full(learner.rows, layer), wanted)
         gone = (before - learner.network.widths)[:, layer]
         require((gone == wanted).all(), f"{where}: asked to take {wanted} units of layer {layer}, {gone} went")
         learner.train()

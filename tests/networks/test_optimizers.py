@@ -169,7 +169,7 @@ def test_settle_clears_what_has_all_but_vanished() -> None:
 
 
 def test_optimisers_by_name() -> None:
-    assert OPTIMIZERS.names() == ("adam", "sgd")
+    assert OPTIMIZERS.names() == ("adam", "adam-standard", "sgd")
     assert isinstance(OPTIMIZERS.make("sgd", stack(), 0.1), StackedSGD)
     with pytest.raises(UnknownNameError, match="unknown optimizer 'adm'; did you mean 'adam'"):
         OPTIMIZERS.make("adm", stack(), 0.1)

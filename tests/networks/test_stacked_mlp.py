@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from growenv.networks import StackedAdam, StackedMLP
+from growenv.networks.other_weights import activity as activity_of
 from tests.reference import assert_equal_rows, check_padding, live, logits_of, row_of
 
 ROWS, INPUTS, CLASSES = 3, 4, 3
@@ -92,7 +93,7 @@ def test_activity_equals_a_count_in_every_row_alone() -> None:
     network, x = built(), batch(size=50)
     weights = torch.from_numpy(np.random.default_rng(3).random((ROWS, 50)))
     weights /= weights.sum(dim=1, keepdim=True)
-    activity = network.activity(x, weights)
+    activity = activity_of(network, x, weights)
     assert [tuple(each.shape) for each in activity] == [
         (ROWS, network.layout.frozen[layer] + network.layout.active[layer]) for layer in range(2)
     ]

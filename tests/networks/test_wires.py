@@ -14,6 +14,7 @@ from torch import Tensor
 from growenv.networks import StackedAdam, StackedMLP
 from growenv.networks.inheritance import inherit, set_rates
 from growenv.networks.layout import Layout
+from growenv.networks.other_weights import activity as activity_of
 from tests.networks.test_stacked_mlp import CLASSES, INPUTS, ROWS, batch, loss_gradient, mask
 from tests.reference import assert_equal_rows, check_padding, logits_of, row_of
 
@@ -265,7 +266,7 @@ def test_wires_are_the_identity_whatever_trains(depth: int, bypassed: tuple[int,
 def test_activity_is_that_of_a_layers_own_units() -> None:
     network, x = built(2, (1,)), batch()
     weights = torch.full((ROWS, x.shape[1]), 1 / x.shape[1], dtype=torch.float64)
-    low, high = network.activity(x, weights)
+    low, high = activity_of(network, x, weights)
     assert low.shape[1] == sum(network._split(0))
     assert high.shape[1] == sum(network._split(1))
     assert not high[torch.from_numpy(network.birth_index(1) < 0)].any()

@@ -13,6 +13,7 @@ from torch import Tensor
 from growenv.hardware import Architecture
 from growenv.learner import Learner
 from growenv.networks import StackedMLP
+from growenv.networks.live import live_weights
 from growenv.protection import PROTECTIONS
 from growenv.protection.cpg import (
     KEPT,
@@ -22,11 +23,12 @@ from growenv.protection.cpg import (
     THRESHOLD,
     CompactPickGrow,
     fresh_weights,
+    hidden_weights,
     largest,
     pruned_share,
     used,
 )
-from growenv.protection.live import live_weights
+from growenv.pruning import prune
 from growenv.streams.scenarios import NotVisibleError
 from growenv.testing import check_protection
 from tests.protection.unforgetting import EVERYONE, ROWS, assert_unforgetting, logits, started, train_task
@@ -165,7 +167,7 @@ def test_owned_weights_keep_their_values_whatever_trains_later() -> None:
     for _ in range(2):
         train_task(ours, 0, [0, 0, 0])
         ours.next_task(EVERYONE)
-    order = [torch.sort(each[row][owned[row]]).values for row in range(ROWS) for each in (values,)]
+    order = [torch.sort(values[row][owned[row]]).values for row in range(ROWS)]
     for row in range(ROWS):
         now = blocks(ours, KEPT)[0][row][blocks(ours, OWNER)[0][row] == 1]
         assert torch.equal(torch.sort(now).values, order[row]), "inputs may come in another order, values stay"
@@ -221,7 +223,7 @@ def test_units_that_nobody_owns_can_go_and_nothing_is_forgotten() -> None:
     before = logits(ours, 0)
     ours.grow(np.zeros(ROWS, dtype=np.int64), np.full(ROWS, 2))
     ours.train()
-    ours.prune(np.zeros(ROWS, dtype=np.int64), np.full(ROWS, 2))
+    prune(ours, np.zeros(ROWS, dtype=np.int64), np.full(ROWS, 2))
     assert ours.network.widths[:, 0].tolist() == [5] * ROWS
     ours.train()
     torch.testing.assert_close(logits(ours, 0), before, atol=1e-6, rtol=0)
@@ -238,6 +240,13 @@ def test_a_snapshot_brings_masks_and_owners_back() -> None:
     ours.train()
     ours.restore(kept)
     assert_same(vars(ours.train()), first)
+
+
+def test_hidden_weights_count_biases_and_what_is_there_at_the_end_of_a_task() -> None:
+    units = np.array([[[3, 2], [1, 0], [0, 2]]])
+    shape = Architecture(4, units, np.array([[2, 2, 2]]), directed=False)
+    counts = [hidden_weights(shape, task).tolist() for task in range(3)]
+    assert counts == [[5 * 3 + 4 * 2], [5 * 4 + 5 * 2], [5 * 4 + 20]]
 
 
 def test_memory_is_a_bit_for_every_weight_and_task_and_the_masks_of_the_current_one() -> None:

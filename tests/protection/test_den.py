@@ -14,6 +14,7 @@ from growenv.hardware import Architecture
 from growenv.learner import Learner
 from growenv.protection import PROTECTIONS, Den, DenExpanding
 from growenv.protection.den import DRIFT, EXPAND, FIRST, HEAD, RETRAIN, SETTLE
+from growenv.pruning import removable
 from growenv.streams import NotVisibleError
 from growenv.testing.learning import check_protection
 from tests.rollouts import context, learner, task
@@ -310,7 +311,7 @@ def test_importance_is_infinite_for_finished_tasks() -> None:
     ours.network.weights[1][0, ours.network.layout.frozen[0] + 5, :6] = torch.tensor([0.0, 2.0, 0.0, 0.0, 0.0, 0.0])
     found = ours.protection.importance(ours.stage, 0)
     assert np.isinf(found[0, :5]).all() and found[0, 5] == pytest.approx(10.0)
-    assert ours.removable()[0].tolist() == [2, 2]
+    assert removable(ours)[0].tolist() == [2, 2]
 
 
 def test_memory_is_a_copy_of_the_hidden_layers_and_two_bits_a_weight() -> None:
@@ -335,7 +336,7 @@ def test_it_trains_in_other_scenarios_with_boundaries(scenario: str) -> None:
 
 def test_wrong_options_are_refused() -> None:
     for options in ({"l1": -1.0}, {"sigma": np.nan}, {"group": [[1.0]]}):
-        with pytest.raises(ValueError, match="expected a number of at least 0"):
+        with pytest.raises(ValueError, match="expected one number, or one for each row, finite and at least 0"):
             Den(**options)
     with pytest.raises(ValueError, match="five shares"):
         Den(shares=(0.5, 0.5))
@@ -345,6 +346,6 @@ def test_wrong_options_are_refused() -> None:
         DenExpanding(k=0)
     with pytest.raises(ValueError, match="tau=-1"):
         DenExpanding(tau=-1)
-    with pytest.raises(ValueError, match="3 numbers for 2 rows"):
+    with pytest.raises(ValueError, match="l1 has 3 numbers for 2 rows"):
         begun(l1=[0.1, 0.2, 0.3])
     assert PROTECTIONS.make("den").name == "den" and PROTECTIONS.make("den-expanding").name == "den-expanding"

@@ -196,12 +196,12 @@ def test_bytes_are_those_of_the_old_network() -> None:
 
 def test_bad_options_are_refused() -> None:
     for strength in (-1.0, float("nan"), [[1.0]]):
-        with pytest.raises(ValueError, match="expected one strength, or one for each row, finite and at least 0; got"):
+        with pytest.raises(ValueError, match="strength=.*: expected one number, or one for each row, finite"):
             LearningWithoutForgetting(strength=strength)
     for temperature in (0.0, -2.0, float("inf")):
         with pytest.raises(ValueError, match="a temperature divides logits, so it must be above 0 and finite; got"):
             LearningWithoutForgetting(temperature=temperature)
-    with pytest.raises(ValueError, match="3 strengths for 2 rows"):
+    with pytest.raises(ValueError, match="strength has 3 numbers for 2 rows"):
         learner(2, protection=LearningWithoutForgetting(strength=[1.0, 2.0, 3.0]))
     with pytest.raises(ValueError, match="silent in training"):
         learner(2, protection="lwf", scenario="class-incremental-restore")

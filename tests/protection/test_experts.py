@@ -190,7 +190,7 @@ def test_without_boundaries_a_new_expert_is_there_once_the_inputs_change() -> No
     grow(ours)
     ours.train()
     assert part.experts.tolist() == [2, 2]
-    assert not part._training.any() or ours.finished.tolist() == [2, 2]
+    assert not part._training.any() and ours.finished.tolist() == [2, 2], "the second period has ended as well"
 
 
 def test_the_soft_gates_slope_is_the_derivative_of_the_loss() -> None:

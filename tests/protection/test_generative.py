@@ -17,11 +17,8 @@ from growenv.protection.generative import OLD
 from growenv.protection.stage import Stage
 from growenv.streams import load_dataset
 from growenv.testing import check_protection
-from tests.rollouts import context, learner, task
+from tests.protection.test_replay import PERMUTED, began, trained
 
-EVERYONE = np.ones(2, dtype=bool)
-PERMUTED = [task(0, 1, permutation=1), task(2, 3), task(4, 5, permutation=2)]
-SPLIT = [task(0, 1), task(2, 3), task(4, 5)]
 TINY: dict[str, Any] = {"hidden": (8,), "latent": 3}
 
 
@@ -31,21 +28,6 @@ class Recording(GenerativeReplay):
     def rehearse(self, stage: Stage, batch: Batch) -> Batch:
         self.last = super().rehearse(stage, batch)
         return self.last
-
-
-def began(protection: Any, stream: Any = SPLIT, **options: Any) -> Learner:
-    chosen = {"minibatches": 3, "batch_size": 8, "decisions": 1, "hidden": (6, 5), **options}
-    ours = learner(2, protection=protection, **chosen)
-    ours.begin(EVERYONE, [context(stream, inner_seed=row) for row in range(2)])
-    return ours
-
-
-def trained(ours: Learner, tasks: int) -> Learner:
-    for number in range(tasks):
-        ours.train()
-        if number < tasks - 1:
-            ours.next_task(EVERYONE)
-    return ours
 
 
 def part_of(ours: Learner) -> Recording:

@@ -16,6 +16,7 @@ from growenv.protection.exemplars import TaskEnd
 from growenv.protection.joint import Joint
 from growenv.protection.stage import Stage
 from growenv.streams import Context, Dataset, NotVisibleError, load_dataset
+from growenv.streams.any_task import places_of, tasks_of
 from growenv.testing import check_protection
 from tests.reference import Row, logits_of, row_of
 from tests.rollouts import context, learner, task
@@ -23,7 +24,6 @@ from tests.rollouts import context, learner, task
 EVERYONE = np.ones(2, dtype=bool)
 PERMUTED = [task(0, 1, permutation=1), task(2, 3), task(4, 5, permutation=2)]
 SPLIT = [task(0, 1), task(2, 3), task(4, 5)]
-_MASK = (1 << 40) - 1  # the part of a token that says where a sample lies
 
 
 class Recording(Replay):
@@ -84,7 +84,7 @@ class SlowReplay:
 
     def loss(self, tokens: Tensor, number: int) -> Tensor:
         """Summed cross-entropy of samples of one task, in its own head."""
-        samples, classes = tokens & _MASK, list(self.stream.tasks[number].classes)
+        samples, classes = places_of(tokens), list(self.stream.tasks[number].classes)
         places = [classes.index(int(label)) for label in self.dataset.labels[samples]]
         labels = torch.tensor(places, dtype=torch.int64)
         logits = logits_of(self.weights, self.inputs(samples, number))
@@ -98,7 +98,7 @@ class SlowReplay:
         loss = self.loss(tokens[:size], number) / (size * (number + 1))
         old = tokens[size:]  # samples of the current task are stored as well
         for past in range(number + 1) if number else ():
-            loss = loss + (1 - 1 / (number + 1)) * self.loss(old[(old >> 40) == past], past) / size
+            loss = loss + (1 - 1 / (number + 1)) * self.loss(old[tasks_of(old) == past], past) / size
         gradients = torch.autograd.grad(loss, self.weights.trained)
         for each, gradient in zip(self.weights.trained, gradients, strict=True):
             each.requires_grad_(False).sub_(self.rate * gradient)
@@ -177,7 +177,7 @@ def test_stored_outputs_are_right_and_samples_were_trained_on_or_could_be(fillin
     assert (kept.counts == 12).all()
     for row in range(2):
         tokens = torch.from_numpy(kept.samples[row])
-        tasks, samples = tokens >> 40, tokens & _MASK
+        tasks, samples = tasks_of(tokens), places_of(tokens)
         assert np.isin(samples, dataset.train).all()
         for number, sample, output in zip(tasks, samples, kept.outputs[row], strict=True):
             place = PERMUTED[int(number)].classes.index(int(dataset.labels[sample]))
@@ -219,7 +219,7 @@ class RecordingJoint(Joint):
 
     def rehearse(self, stage: Stage, batch: Batch) -> Batch:
         given = super().rehearse(stage, batch)
-        tasks = (given.samples >> 40).numpy()
+        tasks = tasks_of(given.samples).numpy()
         np.add.at(self.counts, (np.broadcast_to(stage.finished[:, None], tasks.shape), tasks), 1)
         assert given.samples.shape == batch.samples.shape
         return given

@@ -1,4 +1,4 @@
-"""Adam beside the network's own, and which weights exist."""
+"""Adam beside the network's own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from growenv.hardware import Architecture
-from growenv.networks import StackedMLP
-from growenv.protection.live import hidden_weights, live_weights
 from growenv.protection.row_adam import row_adam
 
 
@@ -37,20 +34,3 @@ def test_what_never_had_a_gradient_stays_as_it_is() -> None:
         row_adam(value, torch.tensor([[0.0, 1.0]]), first, second, np.array([step]), 0.1)
     assert value[0, 0] == torch.tensor(0.01)
     assert float(value[0, 1]) == pytest.approx(0.2, abs=1e-6)  # three steps of 0.1
-
-
-def test_live_weights_are_those_of_units_that_exist() -> None:
-    network = StackedMLP(2, 3, 2, 2)
-    network.reserve(0, np.array([2, 1]))
-    network.reserve(1, np.array([1, 3]))
-    first, second = live_weights(network, 0), live_weights(network, 1)
-    assert first.sum(dim=(1, 2)).tolist() == [4 * 2, 4 * 1], "three inputs and a bias each"
-    assert second.sum(dim=(1, 2)).tolist() == [3 * 1, 2 * 3], "units below and a bias each"
-    assert second[0].nonzero().tolist() == [[0, 0], [8, 0], [9, 0]], "frozen unit 0 is the constant one"
-
-
-def test_hidden_weights_count_biases_and_what_is_there_at_the_end_of_a_task() -> None:
-    units = np.array([[[3, 2], [1, 0], [0, 2]]])
-    shape = Architecture(4, units, np.array([[2, 2, 2]]), directed=False)
-    counts = [hidden_weights(shape, task).tolist() for task in range(3)]
-    assert counts == [[5 * 3 + 4 * 2], [5 * 4 + 5 * 2], [5 * 4 + 20]]

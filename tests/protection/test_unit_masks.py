@@ -167,6 +167,9 @@ def test_memory_is_one_bit_for_every_older_unit_of_every_later_task() -> None:
     shape = Architecture(4, units, np.array([[2, 2, 2], [2, 0, 0]]), directed=True)
     bits = 15 + 18
     assert UnitMasks().memory(shape).tolist() == [-(-bits // 8), 0]
+    # A head that all tasks share is counted with the last one, but every task has its mask.
+    shared = Architecture(4, units, np.array([[0, 0, 10], [0, 0, 10]]), directed=True)
+    assert UnitMasks().memory(shared).tolist() == [-(-bits // 8), 1]
 
 
 def test_flags_options_and_scenarios_without_boundaries() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -41,14 +40,6 @@ def mnist_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_idx(raw / f"{part}-images-idx3-ubyte.gz", images)
         write_idx(raw / f"{part}-labels-idx1-ubyte.gz", (np.arange(count) % 10).astype(np.uint8))
     return raw
-
-
-@pytest.fixture
-def real_data() -> None:
-    """Skips where the real data sets are not at hand."""
-    root = os.environ.get("GROWENV_DATA", "")
-    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
-        pytest.skip("needs the real MNIST files: set GROWENV_DATA to the folder that holds MNIST/raw")
 
 
 def make_dataset(classes: int = 10, image_shape: tuple[int, int] | None = (4, 4), name: str = "toy") -> Dataset:
