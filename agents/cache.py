@@ -23,6 +23,9 @@ from growenv.version import __version__
 FORMAT = 1
 """Raised whenever a search would give another result for the same request; older files are then not read."""
 
+ADDED_SINCE = ("prune", "scenario")
+"""Options that are younger than `FORMAT`. At their defaults nothing has changed, so what was found still counts."""
+
 Request = dict[str, Any]
 T = TypeVar("T")
 
@@ -50,6 +53,9 @@ def request(
     if "<" in name:
         return None
     del options["split"]
+    for later in ADDED_SINCE:
+        if getattr(config, later) == getattr(GrowthConfig, later):
+            del options[later]
     played = hashlib.sha256("".join(context.id for context in contexts).encode()).hexdigest()
     written: Request = {
         "format": FORMAT,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agents.cache import Request, SearchCache, cached, key, request
+from evaluate import SHIPPED_SEARCHES
 from growenv.protection import Finetune
 from tests.agents.fake_env import CONFIG, FakeVectorEnv, make_contexts
 
@@ -73,6 +74,17 @@ def test_requests_differ_in_all_that_matters_and_in_nothing_else() -> None:
         of(env=asked),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_options_that_came_later_do_not_hide_what_was_found_before_them() -> None:
+    shipped = [json.loads(path.read_text()) for path in SHIPPED_SEARCHES.glob("*.json")]
+    assert shipped
+    now = asked()
+    for found in shipped:
+        assert set(found["request"]["config"]) == set(now["config"])
+    elsewhere = request("test", replace(CONFIG, scenario="class-incremental"), make_contexts(2), FakeVectorEnv)
+    assert elsewhere is not None
+    assert elsewhere["config"]["scenario"] == "class-incremental"
 
 
 def test_what_cannot_be_written_down_is_not_kept() -> None:
