@@ -30,8 +30,8 @@ class Admission:
     tasks to come, so a stream never runs out of room for a head. Where the scenario hides when tasks begin, hardware is
     not told either: all units are of one generation.
 
-    A request to prune is legal if the protection gives so many neurons of the layer back, one neuron stays, and the
-    smaller network, which hardware with places places anew, has a place within the budget.
+    A request to prune is legal if the protection gives so many neurons back, one stays, and the smaller network, which
+    hardware with places places anew, has a place within the budget.
 
     Args:
         config: the environment's options.
@@ -228,7 +228,7 @@ class Admission:
         """
         if self.placed is None:
             return
-        fewer = (self._units() != self._told).any(axis=(1, 2))
+        fewer = (self._generations(self.learner.units) != self._told).any(axis=(1, 2))
         if fewer.any():
             self._tell(fewer, self.architecture(episodes, reserve=True))
 
@@ -332,7 +332,7 @@ class Admission:
         if self.placed is None or not rows.any():
             return
         rates, units = self.learner.activity(), self.learner.units
-        if not self.learner.scenario.boundaries:
+        if self._one_generation:
             total = (rates * units).sum(axis=1) / np.maximum(units.sum(axis=1), 1)
             rates = np.zeros_like(rates)
             rates[:, 0] = total
@@ -358,17 +358,21 @@ class Admission:
         return np.array(outputs)
 
     @property
+    def _one_generation(self) -> bool:
+        """Whether hardware is told nothing of when units grew: nobody knows, or all heads read all units anyway."""
+        learner = self.learner
+        every = learner.heads.kind == "wide" and not learner.protection.directed
+        return every or not learner.scenario.boundaries
+
+    @property
     def generation(self) -> NDArray[np.int64]:
         """Generation of units that grow now, as hardware is told, (N,)."""
         task = self.learner.task
-        return task if self.learner.scenario.boundaries else np.zeros_like(task)
-
-    def _units(self) -> NDArray[np.int64]:
-        return self._generations(self.learner.units)
+        return np.zeros_like(task) if self._one_generation else task
 
     def _generations(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """Units by generation and layer as hardware is told, (N, T, L)."""
-        if self.learner.scenario.boundaries:
+        if not self._one_generation:
             return np.array(units)
         told = np.zeros_like(units)
         told[:, 0] = units.sum(axis=1)
@@ -391,6 +395,6 @@ class Admission:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a state that `state` returned."""
         self.meter.restore(state["meter"])
-        self._told = self._units()
+        self._told = self._generations(self.learner.units)
         for name in _STATE:
             setattr(self, name, copy.deepcopy(state[name]))

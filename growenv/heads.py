@@ -268,12 +268,12 @@ class Heads:
     def in_use(self, outputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Outputs of heads as hardware sees them, int64 (N, T), from the classes of the tasks that have begun.
 
-        Head g is one that reads all units of tasks up to g. A head that all tasks share, or train on, reads all units.
+        Head g is one that reads all units of tasks up to g, so a head that all tasks share stands as the last one.
         """
-        if self.kind == "own":
+        if self.kind in ("own", "wide"):
             return outputs
         whole = np.zeros_like(outputs)
-        whole[:, -1] = outputs.sum(axis=1) if self.kind == "wide" else self.classes
+        whole[:, -1] = self.classes
         return whole
 
     def state(self) -> dict[str, Any]:
