@@ -332,7 +332,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the small networks, four minibatches a task, three seeds")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--minibatches", type=int, default=100, help="of each of the three tasks")
+    parser.add_argument("--minibatches", type=int, default=30, help="of each of the three tasks")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the stack of which the median counts")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "continual.json"))
     args = parser.parse_args()

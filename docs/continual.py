@@ -275,15 +275,16 @@ def speed() -> str:
             else f"{seconds[way]:.2f}" + ("" if way == "stack" else f" ({seconds[way] / stack:.1f})")
             for way in ways
         ]
-        rows.append(["-".join(map(str, line["widths"])), line["protection"], *cells])
+        network = "-".join(map(str, (line["inputs"], *line["widths"])))
+        rows.append([network, str(line["batch"]), line["protection"], *cells])
     other = f"; Avalanche {results['avalanche']}" if results["avalanche"] else ""
     count = results["lines"][0]["minibatches"]
     words = (
-        f"Seconds of processor time for {results['seeds']} seeds and {results['tasks']} tasks of {count} minibatches "
-        f"of {results['batch']}; in brackets, as a multiple of the stack's. {results['machine']['threads']} thread; "
+        f"Seconds of processor time for {results['seeds']} seeds and {count} minibatches in {results['tasks']} tasks; "
+        f"in brackets, as a multiple of the stack's. {results['machine']['threads']} thread; "
         f"torch {results['machine']['torch']}{other}."
     )
-    return "\n\n".join([table(["widths", "protection", *(WAYS[way] for way in ways)], rows), words])
+    return "\n\n".join([table(["network", "batch", "protection", *(WAYS[way] for way in ways)], rows), words])
 
 
 def published() -> list[dict[str, str]]:

@@ -134,7 +134,7 @@ def rehearsed() -> list[Case]:
             for size, scenario in stored
             for name in (f"replay {size}",)
         ),
-        line("DGR", H, CLASS, "dgr", system="DGR", seeds=5),
+        line("DGR", H, CLASS, "dgr", system="DGR", seeds=3, note="its generator has 376 minibatches a task, not 2,000"),
     ]
 
 
@@ -161,7 +161,7 @@ def spacenet() -> list[Case]:
         line("joint", S, CLASS, "joint"),
         line("EWC", S, CLASS, Part("ewc", {"strength": 100.0}), system="EWC", note=weak),
         line("SI", S, CLASS, Part("si", {"strength": 0.5}), system="SI", note="strength of protocol A"),
-        line("DGR", S, CLASS, "dgr", system="DGR", seeds=5),
+        line("DGR", S, CLASS, "dgr", system="DGR", seeds=5, note="its generator has 376 minibatches a task, not 2,000"),
         line("static, reserved", S, RESTORE, "static-sparse", system="Static-SparseNN"),
         line("static, not reserved", S, RESTORE, "static-sparse-unreserved", system="Static-SparseNN"),
         line("SpaceNet", S, RESTORE, "spacenet", system="SpaceNet"),
@@ -220,11 +220,13 @@ def closed_form() -> list[Case]:
 def policies() -> list[Case]:
     """When to grow, in small networks.
 
-    Frozen networks, whose task is told or is that of the largest logit; and replay of 200 samples, which needs neither.
+    Frozen networks, whose task is told, is that of the largest logit, or is that of the likeliest expert; and replay of
+    200 samples, which needs none of that.
     """
     return [
         *growing("", TASK, "freeze"),
         *growing("", MAX, "freeze"),
+        *growing("experts, ", MAX, "experts-routed"),
         line("finetune + restore, 64/64", replace(E, hidden=(64, 64)), RESTORE, "finetune"),
         *growing("replay, ", CLASS, "replay-200", trained="class-incremental"),
         *growing("replay, ", DOMAIN, "replay-200", trained="domain-incremental", default=False),
