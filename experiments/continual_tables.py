@@ -189,11 +189,16 @@ def _cells(line: Mapping[str, Any]) -> list[str]:
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic horizontal axis whose numbers can be read: 1, 2 and 5 times powers of ten."""
+    """A logarithmic horizontal axis whose numbers are short: 1, 2 and 5 times powers of ten, as 500, 20k, 1M."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float, place: int | None = None) -> str:
+    size, unit = next(((size, unit) for size, unit in ((1e6, "M"), (1e3, "k")) if value >= size), (1.0, ""))
+    return f"{value / size:g}{unit}"
 
 
 def draw(lines: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:

@@ -17,14 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiments.continual import Case, Part, main
 from experiments.continual_growth import Fixed
-from experiments.split_mnist import CLASS, ONCE, RESTORE, H, S, line
+from experiments.split_mnist import CLASS, MAX, ONCE, RESTORE, TASK, E, H, S, growing, line
 
 DATA = "fashion-mnist"
 
 
 def cases() -> list[Case]:
     """All lines, in the order of the table."""
-    h, s = (replace(protocol, dataset=DATA, pixels="own") for protocol in (H, S))
+    h, s, small = (replace(protocol, dataset=DATA, pixels="own") for protocol in (H, S, E))
     return [
         line("finetune", s, CLASS, "finetune"),
         line("finetune + restore", s, RESTORE, "finetune"),
@@ -44,6 +44,9 @@ def cases() -> list[Case]:
             Part("closed-form", {"per_unit": 5, "solver": "lda", "passes": 2.0}),
             growth=Part(Fixed, {"amounts": [0, 50]}),
         ),
+        *growing("", TASK, "freeze", protocol=small),
+        *growing("experts, ", MAX, "experts-routed", protocol=small),
+        *growing("replay, ", CLASS, "replay-200", trained="class-incremental", protocol=small),
     ]
 
 

@@ -233,7 +233,14 @@ def policies() -> list[Case]:
     ]
 
 
-def growing(prefix: str, scenario: str, protection: Part | str, trained: str = "", default: bool = True) -> list[Case]:
+def growing(
+    prefix: str,
+    scenario: str,
+    protection: Part | str,
+    trained: str = "",
+    default: bool = True,
+    protocol: Protocol = E,
+) -> list[Case]:
     """Never, by the clock, by a gate, and learned: by default and in the scenario.
 
     Args:
@@ -242,6 +249,7 @@ def growing(prefix: str, scenario: str, protection: Part | str, trained: str = "
         protection: what guards old tasks.
         trained: folder of the policy that was trained in the scenario; none if empty.
         default: whether the shipped policy can play; it looks at tasks, which some scenarios hide.
+        protocol: small networks that may grow.
     """
     grow = {"never grows": None, "+12/+12 a task": Part(Fixed, {"amounts": [12, 12]})}
     grow["gate +4/+4"] = Part(Gate, {"amounts": [4, 4], "loss": 0.05})
@@ -251,7 +259,7 @@ def growing(prefix: str, scenario: str, protection: Part | str, trained: str = "
         grow["policy learned here"] = Part(
             Learned, {"budget": 0.6, "price": 0.5, "policy": f"docs/results/continual/policies/{trained}"}
         )
-    return [line(prefix + name, E, scenario, protection, growth=part) for name, part in grow.items()]
+    return [line(prefix + name, protocol, scenario, protection, growth=part) for name, part in grow.items()]
 
 
 def cases() -> list[Case]:
