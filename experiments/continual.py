@@ -267,6 +267,12 @@ def main(experiment: str, title: str, cases: Iterable[Case], arguments: Sequence
         return
     torch.set_num_threads(1)
     folder = args.out or (QUICK if args.quick else RESULTS) / experiment
-    outcomes = run_all(chosen, folder / "cases", args.processes)
+    try:
+        outcomes = run_all(chosen, folder / "cases", args.processes)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        _say("stopped; finished cases are kept, and the same command goes on with the others")
+        raise SystemExit(130) from None
     command = shlex.join(["python", f"experiments/{experiment}.py", *(arguments or sys.argv[1:])])
     print(write_results(folder, title, command, chosen, outcomes))

@@ -319,3 +319,28 @@ def test_every_row_of_the_mixed_table_is_rerun() -> None:
 def test_keys_are_different() -> None:
     for cases in (split_mnist.cases(), split_fashion_mnist.cases(), permuted_mnist.cases()):
         assert len({case.key for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (FileNotFoundError("no train-images in here"), 2, "no train-images in here"),
+        (KeyboardInterrupt(), 130, "goes on"),
+    ],
+)
+def test_missing_files_and_ctrl_c_end_with_one_line(
+    error: BaseException,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(case: Case) -> Outcome:
+        raise error
+
+    monkeypatch.setattr(continual, "run", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main("tiny", "Tiny", [tiny()], ["--out", str(tmp_path)])
+    assert ended.value.code == code
+    assert words in capsys.readouterr().err
