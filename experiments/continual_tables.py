@@ -220,7 +220,8 @@ def draw(lines: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_xlabel("accuracy on all tasks at the end, % (bar: 95 % over seeds; diamonds: published)")
+    diamonds = "; diamonds: published" if any(line["published"] for line in lines) else ""
+    axes.set_xlabel(f"accuracy on all tasks at the end, % (bar: 95 % over seeds{diamonds})")
     axes.set_title(title, fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,6 +1,6 @@
 """Average accuracy against size after ten tasks: what growing, masks and penalties buy at equal parameters.
 
-    python experiments/firefly_continual.py [--processes 2] [--seeds 4] [--only permuted] [--quick]
+    python experiments/firefly_continual.py [--processes 2] [--seeds 3] [--only permuted] [--quick]
 
 The form is that of figure 5a of Wu et al. 2020 (Firefly, arXiv 2102.08574): there a VGG-16 learns CIFAR-100 in ten
 tasks, and Firefly's frozen sub-networks, chosen by masks and grown by its operator, are above EWC, DEN, RCL and CPG at
@@ -41,7 +41,7 @@ from growenv.streams import Dataset, pooled
 
 NAME = "firefly_continual"
 SIDE = 14
-SEEDS = 4
+SEEDS = 3
 TASK = "task-incremental"
 AMOUNTS = (2, 4, 8, 16)
 """Units that each task adds to every layer."""

@@ -39,6 +39,7 @@ R = Protocol(
 )
 GROWING = replace(R, max_hidden=(312 + 9 * 29, 128 + 9 * 29))
 SMALL = replace(E, permuted=True)
+SEEDS = 3
 SEARCH = "3 trials a task instead of 50"
 
 
@@ -53,7 +54,7 @@ def cases() -> list[Case]:
             ("joint", "joint", {}, ""),
         )
     ]
-    return [
+    lines = [
         *fixed,
         line("freeze, never grows", R, TASK, "freeze"),
         line("freeze, +15/+15 a task", GROWING, TASK, "freeze", growth=Part(Fixed, {"amounts": [15, 15]})),
@@ -65,6 +66,7 @@ def cases() -> list[Case]:
         line("freeze, search", SMALL, TASK, "freeze", growth=Part(Search, {"trials": 3}), note=SEARCH),
         line("freeze, learned policy", SMALL, TASK, "freeze", growth=Part(Learned, {"budget": 0.6, "price": 0.5})),
     ]
+    return [replace(each, seeds=SEEDS) for each in lines]
 
 
 if __name__ == "__main__":
