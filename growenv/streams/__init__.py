@@ -15,6 +15,7 @@ from growenv.streams.distributions import (
     split_of,
     stream_length,
 )
+from growenv.streams.notes import data_note
 from growenv.streams.pooling import pooled
 from growenv.streams.scenarios import SCENARIOS, NotVisibleError, Scenario
 from growenv.streams.tasks import SPLITS, Context, Task
@@ -37,6 +38,7 @@ __all__ = [
     "Task",
     "Transform",
     "before_noise",
+    "data_note",
     "draw_context",
     "load_dataset",
     "pooled",

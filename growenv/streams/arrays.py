@@ -12,6 +12,7 @@ from torch import Tensor
 from growenv import randomness
 
 _SPLIT = 101  # purpose of the random numbers that split a data set; the numbers of `randomness.Purpose` are below 100
+_CHUNK = 1024  # images at a time, because counting widens bytes to integers of eight
 
 
 def checked_inputs(
@@ -127,11 +128,8 @@ def normalised(inputs: NDArray[Any], train: NDArray[np.int64], image: bool) -> t
         ValueError: numbers so large that their deviation overflows.
     """
     if inputs.dtype == np.uint8:
-        histogram = np.bincount(inputs[train].reshape(-1), minlength=256)  # exact, and no float copy of the images
-        values = np.arange(256)
-        mean = float(histogram @ values / histogram.sum())
-        deviation = float(np.sqrt(histogram @ (values - mean) ** 2 / histogram.sum()))
-        return torch.from_numpy(np.array(inputs)), mean, 1.0 / (deviation or 1.0), 0.0
+        shift, scale = byte_statistics(inputs, train)
+        return torch.from_numpy(np.array(inputs)), shift, scale, 0.0
     axis = None if image else 0
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         centre, spread = inputs[train].mean(axis=axis), inputs[train].std(axis=axis)
@@ -141,6 +139,25 @@ def normalised(inputs: NDArray[Any], train: NDArray[np.int64], image: bool) -> t
     spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
     standard = torch.from_numpy(((inputs - centre) / spread).astype(np.float32))
     return standard, 0.0, 1.0, float(-centre / spread) if image else 0.0
+
+
+def byte_statistics(inputs: NDArray[np.uint8], train: NDArray[np.int64]) -> tuple[float, float]:
+    """Shift and scale that give the bytes of the inner train part mean 0 and deviation 1.
+
+    Args:
+        inputs: shape (n, D).
+        train: indices of the inner train part.
+
+    Returns:
+        The mean, and one over the deviation (1 where all bytes are equal).
+    """
+    histogram = np.zeros(256, dtype=np.int64)  # exact, and no wide copy of the images
+    for start in range(0, len(train), _CHUNK):
+        histogram += np.bincount(inputs[train[start : start + _CHUNK]].reshape(-1), minlength=256)
+    values = np.arange(256)
+    mean = float(histogram @ values / histogram.sum())
+    deviation = float(np.sqrt(histogram @ (values - mean) ** 2 / histogram.sum()))
+    return mean, 1.0 / (deviation or 1.0)
 
 
 def _array(given: Any, what: str) -> NDArray[Any]:

@@ -23,18 +23,18 @@ def before_noise(dataset: str | Dataset, seed: int = 0) -> Dataset:
     ``<name>-noisy``, with ``-<seed>`` behind it where the seed is not 0.
 
     Args:
-        dataset: a registered name, or a `Dataset` of 8-bit images.
+        dataset: a registered name, or a `Dataset` of grey 8-bit images.
         seed: decides the noise, at least 0.
 
     Raises:
-        ValueError: no 8-bit images, or a negative seed.
+        ValueError: no grey 8-bit images, or a negative seed.
 
     Source: MNIST with random backgrounds, Larochelle et al. 2007, "An empirical evaluation of deep architectures on
     problems with many factors of variation"; their own files are not used.
     """
     plain = load_dataset(dataset)
     if plain.inputs.dtype != torch.uint8 or plain.image_shape is None:
-        raise ValueError(f"dataset {plain.name!r} holds no 8-bit images, so noise of bytes cannot stand behind them")
+        raise ValueError(f"dataset {plain.name!r} holds no grey 8-bit images, so no noise can stand behind them")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"the seed of a background is {seed!r}, expected an integer of at least 0")
     images = plain.inputs.numpy().copy()

@@ -31,12 +31,12 @@ def pooled(dataset: str | Dataset, side: int | None) -> Dataset:
     carry. The full images stay resident as well, as long as somebody holds them; those of a name always do.
 
     Args:
-        dataset: a registered name, or a `Dataset` of images.
+        dataset: a registered name, or a `Dataset` of grey images.
         side: height and width of the pooled images, at most the shorter side of the images. None, or the side that they
             have already, returns the data set itself.
 
     Raises:
-        ValueError: no images, a side above the images' or below 1, or what `load_dataset` raises.
+        ValueError: no grey images, a side above the images' or below 1, or what `load_dataset` raises.
     """
     full = load_dataset(dataset)
     if side is None:
@@ -55,7 +55,10 @@ def _checked_side(dataset: Dataset, side: Any) -> int:
     if isinstance(side, bool) or not isinstance(side, int | np.integer) or side < 1:
         raise ValueError(f"{where} cannot be pooled to side {side!r}; expected an integer >= 1")
     if dataset.image_shape is None:
-        raise ValueError(f"{where} holds no images, so it cannot be pooled to {side} x {side}; give image_shape")
+        raise ValueError(
+            f"{where} has no image_shape (vectors, or images in colour), so it cannot be pooled to {side} x {side}; "
+            "use grey images and give image_shape"
+        )
     height, width = dataset.image_shape
     if side > min(height, width):
         raise ValueError(

@@ -26,7 +26,7 @@ class Transform:
     """A rotation followed by a pixel permutation.
 
     Attributes:
-        rotation: degrees 0..359, counter-clockwise; images only.
+        rotation: degrees 0..359, counter-clockwise; grey images only.
         permutation: seed (0 <= seed < 2**53) of a fixed permutation of the inputs, or None for none.
     """
 
@@ -53,7 +53,7 @@ class Transform:
             A permutation of 0..D-1, shape (D,); a fresh array.
 
         Raises:
-            ValueError: a rotation of samples that are no images, or a quarter turn of images that are not square.
+            ValueError: a rotation of samples that are no grey images, or a quarter turn of images that are not square.
         """
         self.check(dataset)
         order = _pixel_order(self.rotation // 90, self.permutation, dataset.features, dataset.image_shape)
@@ -64,12 +64,15 @@ class Transform:
         """Raise where the transform does not fit the data set.
 
         Raises:
-            ValueError: a rotation of samples that are no images, or a quarter turn of images that are not square.
+            ValueError: a rotation of samples that are no grey images, or a quarter turn of images that are not square.
         """
         if self.rotation == 0:
             return
         if dataset.image_shape is None:
-            raise ValueError(f"rotation {self.rotation} needs images; dataset {dataset.name!r} has no image_shape")
+            raise ValueError(
+                f"rotation {self.rotation} needs grey images; dataset {dataset.name!r} has no image_shape (vectors, or "
+                "images in colour)"
+            )
         height, width = dataset.image_shape
         if self.rotation // 90 % 2 and height != width:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import struct
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from growenv.streams import Dataset
+from growenv.streams import Dataset, cifar
 
+CIFAR_RECORDS = 20  # in each of the six tiny files
 IdxWriter = Callable[[Path, NDArray[np.uint8]], None]
 
 
@@ -40,6 +42,21 @@ def mnist_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_idx(raw / f"{part}-images-idx3-ubyte.gz", images)
         write_idx(raw / f"{part}-labels-idx1-ubyte.gz", (np.arange(count) % 10).astype(np.uint8))
     return raw
+
+
+@pytest.fixture
+def cifar_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with a tiny CIFAR-10: six files of 20 images, two of each class; the folder of the files."""
+    monkeypatch.setenv("GROWENV_DATA", str(tmp_path))
+    monkeypatch.setattr(cifar, "read_cifar10", functools.partial(cifar.read_cifar10, records=CIFAR_RECORDS))
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        records = rng.integers(0, 256, (CIFAR_RECORDS, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(CIFAR_RECORDS) % 10
+        records.tofile(folder / f"{name}.bin")
+    return folder
 
 
 def make_dataset(classes: int = 10, image_shape: tuple[int, int] | None = (4, 4), name: str = "toy") -> Dataset:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from growenv.streams.arrays import checked_inputs, normalised, stratified_split
+from growenv.streams.arrays import byte_statistics, checked_inputs, normalised, stratified_split
 
 
 @given(st.lists(st.integers(3, 40), min_size=2, max_size=6), st.integers(0, 10))
@@ -44,6 +44,15 @@ def test_bytes_keep_their_values_and_get_exact_statistics() -> None:
     assert shift == 3.0  # mean of 0, 0, 4, 8
     assert scale == pytest.approx(1 / np.sqrt(11))  # variance (9 + 9 + 1 + 25) / 4
     assert background == 0.0
+
+
+def test_bytes_of_many_images_are_counted_once_each() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2600, 3), dtype=np.uint8)
+    train = np.arange(1, 2600)  # more than two chunks, and not from the start
+    shift, scale = byte_statistics(pixels, train)
+    assert shift == pytest.approx(pixels[1:].mean(), rel=1e-12)
+    assert scale == pytest.approx(1 / pixels[1:].std(), rel=1e-12)
+    assert byte_statistics(np.full((4, 2), 7, dtype=np.uint8), np.arange(4)) == (7.0, 1.0)
 
 
 def test_images_share_one_mean_and_deviation() -> None:

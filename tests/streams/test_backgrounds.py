@@ -48,7 +48,7 @@ def test_mnist_before_noise_is_known_by_name() -> None:
 
 def test_what_cannot_have_a_background_is_refused() -> None:
     vectors = Dataset.from_arrays(np.random.default_rng(0).random((20, 3)), np.arange(20) % 2, classes=2)
-    with pytest.raises(ValueError, match="'custom' holds no 8-bit images"):
+    with pytest.raises(ValueError, match="'custom' holds no grey 8-bit images"):
         before_noise(vectors)
     for seed in (-1, 0.5, True):
         with pytest.raises(ValueError, match="expected an integer of at least 0"):

@@ -194,7 +194,7 @@ def test_context_fits_its_dataset(toy: Dataset, dataset_maker: Maker) -> None:
         context().check(dataset_maker(name="other"))
     with pytest.raises(ValueError, match=r"classes \(2, 3, 7\), dataset 'toy' has 0..4"):
         context().check(dataset_maker(classes=5))
-    with pytest.raises(ValueError, match="rotation 30 needs images"):
+    with pytest.raises(ValueError, match="rotation 30 needs grey images"):
         context().check(dataset_maker(image_shape=None))
 
 

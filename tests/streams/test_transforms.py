@@ -74,7 +74,7 @@ def test_callers_cannot_spoil_the_cached_order(toy: Dataset) -> None:
 def test_vectors_can_be_permuted_but_not_rotated(dataset_maker: Maker) -> None:
     vectors = dataset_maker(image_shape=None)
     assert len(set(Transform(permutation=1).pixel_order(vectors))) == 16
-    with pytest.raises(ValueError, match="rotation 30 needs images"):
+    with pytest.raises(ValueError, match="rotation 30 needs grey images"):
         Transform(rotation=30).pixel_order(vectors)
 
 
