@@ -23,7 +23,7 @@ from growenv.version import __version__
 FORMAT = 1
 """Raised whenever a search would give another result for the same request; older files are then not read."""
 
-ADDED_SINCE = ("prune", "scenario")
+ADDED_SINCE = ("prune", "scenario", "loss", "precision")
 """Options that are younger than `FORMAT`. At their defaults nothing has changed, so what was found still counts."""
 
 Request = dict[str, Any]

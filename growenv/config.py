@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 
 from growenv.growth import GrowthOperator
 from growenv.growth.signals import ALL, SIGNALS, Signal
@@ -21,6 +22,7 @@ from growenv.wiring import absent_at_first
 
 SPLITS = ("train", "val", "test", "ood")
 WHERE = ("auto", "tile")
+PRECISIONS = ("float32", "float64")
 COUNTS = (
     *("tasks", "decisions", "minibatches", "batch_size"),
     *("validation_samples", "test_samples", "signals_every"),
@@ -35,8 +37,8 @@ class GrowthConfig:
     configuration with objects cannot be written as JSON.
 
     Attributes:
-        dataset: what is learned: ``digits``, ``mnist``, ``fashion-mnist`` or a `Dataset`.
-        input_pool: side to which images are averaged down, for hardware whose fan-in is small; None keeps them.
+        dataset: what is learned: ``digits``, ``mnist``, ``fashion-mnist``, ``cifar-10`` or a `Dataset`.
+        input_pool: side to which grey images are averaged down, for hardware whose fan-in is small; None keeps them.
         streams: the stream distribution: ``mixed``, ``split``, ``permuted``, ``rotated`` or an object.
         split: which contexts are drawn: ``train``, ``val``, ``test`` or ``ood``.
         tasks: tasks of a stream; the ood split has more.
@@ -51,6 +53,9 @@ class GrowthConfig:
             protection that gives neurons back.
         optimizer: ``adam`` or ``sgd``.
         learning_rate: its step size.
+        loss: ``cross-entropy``, or ``squared-error`` between outputs and one-hot targets. Losses that are observed and
+            reported stay cross-entropies, so that they compare.
+        precision: ``float32``, or ``float64`` for runs that rounding must not change.
         protection: what guards old tasks: ``freeze`` or ``finetune``, or an object.
         scenario: who may know which task it is, and what counts as an answer: ``task-incremental``,
             ``domain-incremental``, ``class-incremental``, ``task-free``, another registered name, or an object. What it
@@ -89,6 +94,8 @@ class GrowthConfig:
     prune: tuple[int, ...] = ()
     optimizer: str = "adam"
     learning_rate: float = 0.01
+    loss: str = "cross-entropy"
+    precision: str = "float32"
     protection: str | Protection = "freeze"
     scenario: str | Scenario = "task-incremental"
     growth: str | GrowthOperator = "random"
@@ -158,11 +165,18 @@ class GrowthConfig:
             "growth": GrowthOperator,
             "meter": Meter,
         }
-        _check(isinstance(self.optimizer, str), "optimizer", self.optimizer, "a registered name")
+        for name in ("optimizer", "loss"):
+            _check(isinstance(getattr(self, name), str), name, getattr(self, name), "a registered name")
+        _check(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         for name, kind in kinds.items():
             part = getattr(self, name)
             known = isinstance(part, str) or (isinstance(part, kind) and not isinstance(part, type))
             _check(known, name, part, f"a registered name or a {kind.__name__} object")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """`precision` as torch calls it."""
+        return torch.float64 if self.precision == "float64" else torch.float32
 
     @classmethod
     def from_options(cls, config: GrowthConfig | None = None, **options: Any) -> GrowthConfig:

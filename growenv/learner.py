@@ -15,7 +15,6 @@ from growenv import measuring
 from growenv.config import GrowthConfig
 from growenv.growth import (
     OPERATORS,
-    CrossEntropy,
     Evidence,
     GrowthBatch,
     GrowthOperator,
@@ -24,6 +23,7 @@ from growenv.growth import (
     checked_proposal,
 )
 from growenv.heads import Heads, head_kind
+from growenv.losses import LOSSES
 from growenv.minibatches import Minibatches
 from growenv.networks import OPTIMIZERS, StackedMLP
 from growenv.networks.removal import remove_units
@@ -40,7 +40,7 @@ from growenv.wiring import layers_read
 PROBE_SAMPLES = 128
 """Samples of a probe batch (released code of GradMax, Evci et al. 2022)."""
 _HOOKS = ("rehearse", "on_logits", "after_backward", "after_step", "gates")  # of every minibatch
-_PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples
+PROBES = 1 << 16  # probe batches between two minibatches of a row that have different samples
 
 
 class Learner:
@@ -83,7 +83,7 @@ class Learner:
             rows, dataset.features, depth, outputs, bypassed=config.bypassed, dtype=dtype, device=device
         )
         self.optimizer = OPTIMIZERS.make(config.optimizer, self.network, config.learning_rate)
-        self.operator = OPERATORS.make(config.growth)
+        self.operator, self.loss = OPERATORS.make(config.growth), LOSSES.make(config.loss)
         samples = config.validation_samples, config.test_samples
         by_class, apart = self.scenario.labels == "class", self.classes if kind == "wide" else 0
         self.data = RowData(dataset, rows, tasks, self.classes, *samples, device, dtype, by_class, apart)
@@ -265,9 +265,9 @@ class Learner:
             samples: samples of the batch.
         """
         chosen, labels = self.data.minibatches(
-            self.task, self.steps * _PROBES + number, 1, samples, purpose=Purpose.PROBE
+            self.task, self.steps * PROBES + number, 1, samples, purpose=Purpose.PROBE
         )
-        loss = CrossEntropy(labels[0], self.absent.transpose(1, 2))
+        loss = self.loss.of_probe(labels[0], self.absent.transpose(1, 2))
         gates = self.protection.gates(self.stage, None) if self.overrides("gates") else None
         if gates is not None and gates[0].ndim == 3:
             gates = None  # those of single samples are of training samples
@@ -306,7 +306,7 @@ class Learner:
         logits.copy_(network.forward(batch.inputs, gates=gates).transpose(1, 2)).add_(batch.absent)
         torch.softmax(logits, 1, out=grad)
         chosen.copy_(torch.gather(grad[:, :, :size], 1, batch.outputs[:, None, :size])[:, 0])
-        grad.sub_(batch.targets).mul_(batch.share)
+        self.loss.gradient(logits, grad, batch.targets, batch.absent, batch.share)
         if hooks["on_logits"]:
             protection.on_logits(self.stage, batch, logits, grad)
         network.backward(batch.inputs, grad.transpose(1, 2), gates)
