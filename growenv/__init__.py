@@ -1,6 +1,7 @@
 """growenv: when and where should a neural network grow? Growth as a Gymnasium environment.
 
-Importing registers ``growenv/{Mixed,Split,Permuted,Rotated}{Digits,MNIST,FashionMNIST}-v1`` and does nothing else.
+Importing registers ``growenv/{Mixed,Split,Permuted,Rotated}{Digits,MNIST,FashionMNIST}-v1`` and, for orders of growth
+whose optimum is known, ``growenv/{Digits,FashionMNIST}Paths-v0`` (`growenv.paths`), and does nothing else.
 """
 
 from growenv.config import GrowthConfig

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from growenv.batching import first_info, first_observation
 from growenv.config import GrowthConfig
 from growenv.vector_env import GrowthVectorEnv
 
@@ -219,12 +220,12 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
         given = {self._OPTIONS.get(name, name): value for name, value in (options or {}).items()}
         lists = {name: [value] if name in self._OPTIONS.values() else value for name, value in given.items()}
         observations, infos = self.rows.reset(options=lists)
-        return _first(observations), _plain(infos)
+        return first_observation(observations), first_info(infos)
 
     def step(self, action: np.int64 | int) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
         """Grow as the action says, train, measure."""
         observations, rewards, terminated, _, infos = self.rows.step(np.atleast_1d(action))
-        return _first(observations), float(rewards[0]), bool(terminated[0]), False, _plain(infos)
+        return first_observation(observations), float(rewards[0]), bool(terminated[0]), False, first_info(infos)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions are legal, shape (A,)."""
@@ -244,16 +245,3 @@ class GrowthEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
         """Go back to a state that `snapshot` returned."""
         self.rows.restore(snapshot)
         self._np_random = self.rows.source.generators[0]
-
-
-def _first(observations: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    return {name: values[0].copy() for name, values in observations.items()}
-
-
-def _plain(infos: dict[str, Any]) -> dict[str, Any]:
-    """Row 0 of vector infos: Python scalars, and arrays where a row has several numbers."""
-    first = {name: values[0] for name, values in infos.items() if name[0] != "_"}
-    return {
-        name: value.copy() if isinstance(value, np.ndarray) else value.item() if hasattr(value, "item") else value
-        for name, value in first.items()
-    }

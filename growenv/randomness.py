@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     CANDIDATE = 10
     BOUNDARY = 11
     REHEARSAL = 12
+    TRIAL = 13
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -16,6 +16,9 @@ IMAGES = {
 }
 """For images of 28x28 pixels, averaged down to what the hardware can hear; `GrowthConfig` has defaults for 8x8."""
 IDS = tuple(f"growenv/{streams}{dataset}-v1" for streams in STREAMS for dataset in DATASETS)
+"""Networks that grow on streams of tasks: `GrowthEnv`."""
+PATHS = {"growenv/DigitsPaths-v0": "digits", "growenv/FashionMNISTPaths-v0": "fashion-mnist"}
+"""Orders of growth, tabulated: `PathsEnv`, and the names of their tables."""
 
 
 def register_environments() -> None:
@@ -30,3 +33,11 @@ def register_environments() -> None:
                     vector_entry_point="growenv.vector_env:GrowthVectorEnv",
                     kwargs={"dataset": dataset, "streams": streams, **({} if dataset == "digits" else IMAGES)},
                 )
+    for name, table in PATHS.items():
+        if name not in gym.registry:
+            gym.register(
+                name,
+                entry_point="growenv.paths.env:PathsEnv",
+                vector_entry_point="growenv.paths.vector_env:PathsVectorEnv",
+                kwargs={"table": table},
+            )

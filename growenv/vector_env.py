@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from growenv import rendering, views
 from growenv.admission import Admission
+from growenv.batching import autoreset_of, checked_actions, checked_count, checked_mask
 from growenv.config import GrowthConfig
 from growenv.context_source import ContextSource
 from growenv.episodes import Episodes
@@ -69,18 +70,17 @@ class GrowthVectorEnv(VectorEnv):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r}: expected an integer >= 1")
+        num_envs = checked_count(num_envs)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown_name("render mode", render_mode, self.metadata["render_modes"])
         self.config = GrowthConfig.from_options(config, **options)
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.autoreset_mode = _autoreset(autoreset_mode)
+        self.autoreset_mode = autoreset_of(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.dataset = pooled(self.config.dataset, self.config.input_pool)
         tasks = stream_length(self.config.tasks, self.config.split)
         self.source = ContextSource(self.config, self.dataset, num_envs, tasks)
-        self.learner = Learner(self.config, self.dataset, num_envs, tasks, device=device)
+        self.learner = Learner(self.config, self.dataset, num_envs, tasks, dtype=self.config.dtype, device=device)
         self.admission = Admission(self.config, self.learner)
         self.learner.admit = self._admit
         self.actions = self.admission.actions
@@ -121,7 +121,7 @@ class GrowthVectorEnv(VectorEnv):
         Raises:
             ValueError: an option that does not exist, or that does not fit the environment.
         """
-        rows = self._reset_rows((options or {}).get("reset_mask"))
+        rows = checked_mask((options or {}).get("reset_mask"), self.num_envs, self._begun)
         self.source.seed(seed, rows)
         self._begin(rows, options)
         self._look(rows)
@@ -142,7 +142,8 @@ class GrowthVectorEnv(VectorEnv):
             ValueError: actions of another shape, or outside the action space.
             RuntimeError: `reset` has not been called.
         """
-        chosen = self._checked(actions)
+        self._need_reset()
+        chosen = checked_actions(actions, self.num_envs, self.actions.size)
         episodes, live = self.episodes, ~self.episodes.ended
         chosen = np.where(live, chosen, 0)
         accuracy, used = episodes.mean_accuracy, episodes.used.copy()
@@ -207,16 +208,6 @@ class GrowthVectorEnv(VectorEnv):
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
-    def _reset_rows(self, mask: Any) -> NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        rows = np.array(mask)
-        if rows.dtype != np.bool_ or rows.shape != (self.num_envs,) or not rows.any():
-            raise ValueError(f"reset_mask={mask!r}: expected {self.num_envs} booleans with at least one True")
-        if not self._begun:
-            raise RuntimeError("some rows have never been reset; call reset() without a reset_mask first")
-        return rows
-
     def _begin(self, rows: NDArray[np.bool_], options: dict[str, Any] | None = None) -> None:
         """Begin new streams in some rows."""
         episodes, learner = self.episodes, self.learner
@@ -258,15 +249,6 @@ class GrowthVectorEnv(VectorEnv):
         return self._observe(), {**fresh, **left, **{f"_{name}": rows.copy() for name in left}}
 
     # -- one decision ------------------------------------------------------------------------------------------------
-
-    def _checked(self, actions: Any) -> NDArray[np.int64]:
-        self._need_reset()
-        chosen = np.asarray(actions)
-        if chosen.shape != (self.num_envs,) or not np.issubdtype(chosen.dtype, np.integer):
-            raise ValueError(f"actions={actions!r}: expected {self.num_envs} integers, one for each row")
-        if chosen.min() < 0 or chosen.max() >= self.actions.size:
-            raise ValueError(f"actions={actions!r}: expected numbers from 0 to {self.actions.size - 1}")
-        return chosen.astype(np.int64)
 
     def _need_reset(self) -> None:
         if not self._begun:
@@ -386,12 +368,3 @@ class GrowthVectorEnv(VectorEnv):
 
     def _infos(self, terms: RewardTerms | None = None) -> views.Info:
         return views.infos(self.config, self.episodes, self.learner, self.admission, self._refused, terms)
-
-
-def _autoreset(mode: str | AutoresetMode) -> AutoresetMode:
-    if isinstance(mode, AutoresetMode):
-        return mode
-    names = {member.name: member for member in AutoresetMode}
-    if mode not in names:
-        raise unknown_name("autoreset mode", mode, names)
-    return names[mode]

@@ -19,7 +19,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from growenv.env import GrowthEnv
-from growenv.registration import IDS
+from growenv.registration import IDS, PATHS
 from growenv.registry import UnknownNameError
 from growenv.streams import Dataset
 from growenv.streams.tasks import SPLITS
@@ -49,9 +49,9 @@ def single(**options: Any) -> GrowthEnv:
 # -- the checkers ----------------------------------------------------------------------------------------------------
 
 
-def test_twelve_ids_are_registered() -> None:
+def test_twelve_ids_and_those_of_growth_paths_are_registered() -> None:
     assert len(IDS) == len(set(IDS)) == 12
-    assert {name for name in gym.registry if name.startswith("growenv/")} == set(IDS)
+    assert {name for name in gym.registry if name.startswith("growenv/")} == {*IDS, *PATHS}
     assert all(name.endswith("-v1") for name in IDS)
 
 

@@ -38,7 +38,7 @@ importlib.reload(growenv)
 growenv.register_environments()
 print(sum(name.startswith("growenv/") for name in gymnasium.registry), growenv.__version__ != "")
 """
-    assert fresh(code) == "[]\n12 True\n"
+    assert fresh(code) == "[]\n14 True\n"
 
 
 def test_ids_are_there_after_gymnasium_imports_the_module_itself() -> None:
