@@ -1,0 +1,153 @@
+"""The tables of growth paths that come with growenv: trained, put together, checked.
+
+    python experiments/path_tables.py [--tables digits] [--processes 2]
+    python experiments/path_tables.py --check 20
+
+Every table is the report's experiment in miniature: one task, two hidden layers, Adam at 5e-3 on the squared error, six
+growth steps of four neurons in each layer in any order, and one decision at which nothing grows. All 12,012 paths are
+trained in every trial, in double precision, so that rounding changes no answer. The configurations below are all that
+there is to know; every table holds its own.
+
+A trial of a table is a file in ``runs/path-tables``, so that an interrupted run goes on where it was. The tables go to
+``growenv/paths/tables``. ``--check`` trains some paths of each table again and says how far they are from its numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from agents.arguments import fail, option, parse
+from agents.parallel import processes, spread
+from growenv import GrowthConfig
+from growenv.paths import PathProblem, PathTable
+from growenv.paths.enumeration import count_right
+from growenv.paths.table import FOLDER
+from growenv.paths.training import PathTraining
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS, WAITS, ROOT_WIDTH, AMOUNT = (6, 6), 1, 4, 4
+ROWS = 256
+
+
+def problem(dataset: str, trials: int, **options: object) -> PathProblem:
+    """The report's experiment in miniature on some data."""
+    target = ROOT_WIDTH + AMOUNT * STEPS[0]
+    shared: dict[str, object] = {
+        "dataset": dataset,
+        "tasks": 1,
+        "decisions": sum(STEPS) + WAITS,
+        "minibatches": 10,
+        "hidden": (ROOT_WIDTH, ROOT_WIDTH),
+        "max_hidden": (target, target),
+        "amounts": (AMOUNT,),
+        "learning_rate": 5e-3,
+        "loss": "squared-error",
+        "precision": "float64",
+        "protection": "finetune",
+        "meter": "parameters",
+        "budget": 1.0,
+        "price": 0.0,
+        "validation_samples": 1_000,
+        "test_samples": 1_000,
+    }
+    return PathProblem(GrowthConfig.from_options(**{**shared, **options}), STEPS, WAITS, tuple(range(trials)))
+
+
+def problems() -> dict[str, PathProblem]:
+    """What the tables are tables of."""
+    return {
+        "digits": problem("digits", 16),
+        "digits-gradmax": problem("digits", 16, growth="gradmax"),
+        "fashion-mnist": problem("fashion-mnist", 6, input_pool=14, minibatches=20),
+    }
+
+
+@dataclass
+class Args:
+    """Options of the command line."""
+
+    tables: list[str] = option([], "names of tables; all by default")
+    processes: int = option(1, "processes, each with one thread")
+    folder: str = option("runs/path-tables", "finished trials are kept here")
+    check: int = option(0, "train so many paths of each table again and compare, instead of making tables")
+    seed: int = option(0, "with --check: which paths")
+
+
+def main(args: Args) -> int:
+    """Make tables, or check them; returns the exit code."""
+    known = problems()
+    for name in args.tables:
+        if name not in known:
+            raise ValueError(f"--tables {name}: expected some of {', '.join(known)}")
+    chosen = {name: known[name] for name in args.tables or known}
+    with processes(args.processes):
+        if args.check:
+            return max(check(name, args.check, args.seed) for name in chosen)
+        for name, each in chosen.items():
+            make(name, each, Path(args.folder) / name)
+    return 0
+
+
+def make(name: str, wanted: PathProblem, folder: Path) -> None:
+    """Train what is missing of a table and put it together."""
+    missing = [trial for trial in range(len(wanted.trials)) if not (folder / f"{trial}.npz").exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+
+    def work(trial: int) -> dict[str, int]:
+        training = PathTraining(wanted)
+        counted = count_right(training, wanted.lattice.leaves, [trial], ROWS)
+        unfinished = folder / f"{trial}.unfinished.npz"
+        np.savez_compressed(unfinished, validation=counted.validation[0], test=counted.test[0])
+        unfinished.replace(folder / f"{trial}.npz")
+        return {split: training.samples(split) for split in ("validation", "test")}
+
+    for done, (number, _) in enumerate(spread(work, missing), 1):
+        say(f"{name}: trial {missing[number]}, {done} of {len(missing)} after {time.perf_counter() - started:.0f} s")
+    parts = [np.load(folder / f"{trial}.npz", allow_pickle=False) for trial in range(len(wanted.trials))]
+    validation, test = (np.stack([part[split] for part in parts]).astype(np.uint16) for split in ("validation", "test"))
+    training = PathTraining(wanted)
+    samples = {split: training.samples(split) for split in ("validation", "test")}
+    target = FOLDER / f"{name}.npz"
+    PathTable(wanted, validation, test, samples).save(target)
+    say(f"{name}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.2f} MB")
+
+
+def check(name: str, paths: int, seed: int) -> int:
+    """Train some paths again and compare; 1 if an accuracy differs by more than 1e-4."""
+    table = PathTable.load(name)
+    training, generator = PathTraining(table.problem), np.random.default_rng(seed)
+    trial = int(generator.integers(table.trials))
+    ends = generator.choice(table.lattice.leaves, paths, replace=False)
+    counted = count_right(training, ends, [trial], ROWS)
+    worst = 0.0
+    for split in ("validation", "test"):
+        again = getattr(counted, split)[0] / table.samples[split]
+        worst = max(worst, float(np.abs(again - table.accuracy(split)[trial, counted.nodes]).max()))
+    say(f"{name}: {paths} paths of trial {trial} differ from the table by at most {worst:.1e}")
+    return int(worst > 1e-4)
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    try:
+        code = main(parse(Args, __doc__ or ""))
+    except (ValueError, OSError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        code = 130
+    sys.exit(code)
