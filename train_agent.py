@@ -21,12 +21,13 @@ from agents.algorithms import algorithm, build
 from agents.arguments import fail, keyword_values, option, parse
 from agents.baselines import kind_of
 from agents.comparison import BEST_FIXED, Comparison, Player
-from agents.environments import episode_length, find_environment, is_growth, make_training_env
+from agents.environments import episode_length, find_environment, is_growth, is_paths, make_training_env
 from agents.evaluation import evaluation_contexts, play_together
 from agents.hidden_features import hide
 from agents.hyperparameters import hyperparameters
 from agents.learned import describe, load_policy
 from agents.parallel import processes
+from agents.paths.training import PathTrials, against_orders, judge_of
 from agents.policy import PolicyFactory, PolicySpec
 from agents.report.tables import table
 from agents.saving import MANIFEST, TENSORS, write_atomically
@@ -151,6 +152,8 @@ def train_one(args: Args, run: RunFolder, setting: dict[str, Any], state: dict[s
     if args.compare and is_growth(setting["env"]):
         with processes(cores()):
             compare(run, model.num_timesteps)
+    elif args.compare and is_paths(setting["env"]):
+        compare_with_orders(run, setting)
     return 0
 
 
@@ -241,6 +244,8 @@ def make_model(setting: dict[str, Any], env: Any) -> BaseAlgorithm:
 
 def make_evaluator(setting: dict[str, Any]) -> Evaluator:
     """What policies are judged by during training; shares nothing with the training environment."""
+    if is_paths(setting["env"]):
+        return PathTrials(judge_of(setting["env"], setting["env_kwargs"]))
     if not is_growth(setting["env"]):
         return SeededEpisodes(make_training_env(setting["env"], 16, setting["env_kwargs"]), seed=1_000_000_007)
     config = published_config(setting)
@@ -292,6 +297,13 @@ def compare(run: RunFolder, steps: int) -> None:
     text = table(comparison)
     write_atomically(run.file(COMPARISON), (text + "\n").encode())
     print(f"\n{text}\n\nfor the test split: python evaluate.py {shlex.quote(str(run.path))}", flush=True)
+
+
+def compare_with_orders(run: RunFolder, setting: dict[str, Any]) -> None:
+    """Print how far the best policy is from the known optimum of growth paths, beside fixed orders."""
+    text = against_orders(load_policy(run.path), judge_of(setting["env"], setting["env_kwargs"]))
+    write_atomically(run.file(COMPARISON), (text + "\n").encode())
+    print(f"\n{text}", flush=True)
 
 
 def cores() -> int:

@@ -128,7 +128,7 @@ def build(
         )
     except (AssertionError, NotImplementedError) as error:
         raise ValueError(f"{algo} cannot learn in this environment: {error}") from error
-    if vec_env.has_attr("feature_names") and hasattr(model.policy, "action_net"):
+    if vec_env.has_attr("feature_names") and vec_env.has_attr("config") and hasattr(model.policy, "action_net"):
         with torch.no_grad():
             model.policy.action_net.bias[WAIT] = WAIT_LOGIT
     vec_env.seed(seed * SEED_STRIDE)

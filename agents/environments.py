@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from growenv.paths.vector_env import PathsVectorEnv
 from growenv.registry import unknown_name
 from growenv.sb3 import as_vec_env
 from growenv.vector_env import GrowthVectorEnv
@@ -37,9 +38,16 @@ def find_environment(env_id: str) -> str:
 
 
 def is_growth(env_id: str) -> bool:
-    """Whether a registered id is one of ours, or a user's own registration of our engine."""
+    """Whether networks grow in streams under a registered id: one of ours, or a user's registration of our engine."""
     entry = gym.registry[env_id].vector_entry_point
-    return (isinstance(entry, str) and entry.startswith("growenv.")) or entry is GrowthVectorEnv
+    ours = isinstance(entry, str) and entry.startswith("growenv.")
+    return (ours or entry is GrowthVectorEnv) and not is_paths(env_id)
+
+
+def is_paths(env_id: str) -> bool:
+    """Whether a registered id reads a table of growth paths: one of ours, or a user's registration of our engine."""
+    entry = gym.registry[env_id].vector_entry_point
+    return (isinstance(entry, str) and entry.startswith("growenv.paths.")) or entry is PathsVectorEnv
 
 
 def make_training_env(env_id: str, rows: int, options: Mapping[str, Any], device: str = "cpu") -> VecEnv:
@@ -61,6 +69,9 @@ def make_training_env(env_id: str, rows: int, options: Mapping[str, Any], device
         given = {"accuracy_matrix": False, **gym.registry[env_id].kwargs, **options}
         return as_vec_env(GrowthVectorEnv(rows, autoreset_mode="SAME_STEP", device=device, **given))
     try:
+        if is_paths(env_id):
+            given = {**gym.registry[env_id].kwargs, **options}
+            return as_vec_env(PathsVectorEnv(rows, autoreset_mode="SAME_STEP", **given))
         return DummyVecEnv([lambda: gym.make(env_id, **options) for _ in range(rows)])
     except TypeError as error:
         raise ValueError(f"{env_id} does not take these --env-kwargs: {error}") from error
@@ -71,4 +82,6 @@ def episode_length(vec_env: VecEnv) -> int:
     if vec_env.has_attr("config") and vec_env.has_attr("actions"):
         config = vec_env.get_attr("config", 0)[0]
         return int(config.tasks * config.decisions)
+    if vec_env.has_attr("lattice"):
+        return int(vec_env.get_attr("lattice", 0)[0].horizon)
     return 128

@@ -153,5 +153,7 @@ def registered_options(env_id: str) -> dict[str, Any]:
     """
     known = find_environment(env_id)
     if not is_growth(known):
-        raise ValueError(f"{known} is no growenv environment: it has no contexts and no schedules to compare with")
+        raise ValueError(
+            f"{known} is no growenv environment with streams: it has no contexts and no schedules to compare with"
+        )
     return dict(gymnasium.registry[known].kwargs)

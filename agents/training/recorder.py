@@ -270,7 +270,7 @@ def monitored(vec_env: VecEnv, run: RunFolder, state: Mapping[str, Any] | None =
 
     A resumed run goes on with the file where the checkpoint was taken: episodes after it will be played again.
     """
-    keywords = MONITORED if vec_env.has_attr("feature_names") else ()
+    keywords = MONITORED if vec_env.has_attr("feature_names") and vec_env.has_attr("config") else ()
     file, resumed = run.file(MONITOR), state is not None and run.file(MONITOR).exists()
     begun = time.time() - (float(state["extra"].get("seconds", 0.0)) if state is not None else 0.0)
     if resumed and state is not None:

@@ -1,0 +1,109 @@
+"""The block of docs/growth-paths.md on agents; `docs/figures.py` writes it. Without results it shows the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results" / "growth-paths" / "agents"
+COMMAND = "python experiments/path_agents.py --processes 2"
+SPLITS = ("train", "test")
+TITLES = {"ppo": "PPO", "a2c": "A2C", "dqn": "DQN"}
+
+
+def path_agents() -> str:
+    """All agents on every table that has results."""
+    files = sorted(RESULTS.glob("*.json"))
+    if not files:
+        return f"not run yet: `{COMMAND}`"
+    return "\n\n".join(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in files)
+
+
+def section(results: Mapping[str, Any], name: str) -> str:
+    """Table, words and picture of one results file."""
+    settings, references, agents = (results[key] for key in ("settings", "references", "agents"))
+    ordered = sorted(agents, key=lambda agent: agents[agent]["points"][-1]["train"]["mean"])
+    head = [
+        "agent",
+        "regret, trials learned from",
+        "held-out trials",
+        "below all fixed orders after",
+        "seconds",
+    ]
+    lines = [agent_row(TITLES.get(agent, agent), agents[agent]) for agent in ordered]
+    lines += [reference_row(*line) for line in compared(references)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *lines])
+    trials, orders = settings["trials"], len(references["orders"])
+    price = f", price {settings['price']:g}" if settings["price"] else ""
+    words = (
+        f"Table `{settings['table']}`, objective `{settings['objective']}`{price}; regret in points of "
+        f"{settings['metric']} accuracy, {references['paths']:,} paths, {orders} fixed orders; "
+        f"{settings['episodes']:,} episodes, {trials['train']} trials learned from and {trials['test']} held out; "
+        f"{len(settings['seeds'])} seeds, mean and Student's 95 % interval. The fourth column: episodes from which on "
+        "the regret stays below that of the best fixed order on the trials learned from, median of the seeds that get "
+        "there, and how many do."
+    )
+    verdict = sentence(agents, references) if "ppo" in agents else ""
+    picture = f"![Regret against episodes](results/growth-paths/agents/{name}.png)"
+    return "\n\n".join(part for part in (words, table, verdict, picture) if part)
+
+
+def agent_row(name: str, agent: Mapping[str, Any]) -> list[str]:
+    """One agent's line."""
+    last, below = agent["points"][-1], agent["below"]["train"]
+    reached = [each["episodes"] for each in below if each]
+    first = f"{median(reached):,.0f} ({len(reached)} of {len(below)})" if reached else f"never (0 of {len(below)})"
+    return [name, *(band(last[split]) for split in SPLITS), first, f"{last['seconds']:.0f}"]
+
+
+def compared(references: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
+    """What agents are compared with, the best two and the worst of the fixed orders."""
+    orders = sorted(references["orders"].items(), key=lambda order: float(order[1]["train"]))
+    shown = orders if len(orders) < 4 else [*orders[:2], orders[-1]]
+    return [
+        ("*who knows the trial*", references["clairvoyant"]),
+        ("*best path of the trials learned from*", references["chosen on train"]),
+        *((f"*{name}*", regret) for name, regret in shown),
+        ("*average over all paths*", references["random"]),
+    ]
+
+
+def reference_row(name: str, regret: Mapping[str, float]) -> list[str]:
+    """One line that is known and not learned."""
+    return [name, *(points(regret[split]) for split in SPLITS), "", ""]
+
+
+def sentence(agents: Mapping[str, Any], references: Mapping[str, Any]) -> str:
+    """Whether PPO is below every fixed order, in words that follow from the numbers."""
+    below = agents["ppo"]["below"]["train"]
+    seconds = [each["seconds"] for each in below if each]
+    best = points(min(regret["train"] for regret in references["orders"].values()))
+    if not seconds:
+        return f"No seed of PPO ends below the best fixed order ({best})."
+    reached = "Every seed" if len(seconds) == len(below) else f"{len(seconds)} of {len(below)} seeds"
+    return f"{reached} of PPO ends below the best fixed order ({best}); there for good after {listed(seconds)} s."
+
+
+def listed(seconds: Sequence[float]) -> str:
+    """The range of some seconds."""
+    low, high = f"{min(seconds):.0f}", f"{max(seconds):.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def band(figure: Mapping[str, Any]) -> str:
+    """Mean and interval in points."""
+    if figure["low"] is None:
+        return points(figure["mean"])
+    return f"{points(figure['mean'])} [{points(figure['low'])}, {points(figure['high'])}]"
+
+
+def points(share: float) -> str:
+    """A share in points, without a minus before zero."""
+    return f"{100 * share + 0.0:.2f}".replace("-0.00", "0.00")
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"path-agents": path_agents}

@@ -1,0 +1,89 @@
+"""The study of agents on growth paths: it runs, goes on, and its block says what its numbers say."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import path_agents
+from tests.agents.paths.synthetic import made_up
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
+import growth_paths_agents as block
+
+
+@pytest.fixture(autouse=True)
+def own_generator() -> Iterator[None]:
+    """Stable-Baselines3 seeds the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+def arguments(folder: Path, **changes: Any) -> path_agents.Args:
+    """A study of two seeds that takes a second."""
+    made_up((2, 2), 1, noise=0.002).save(folder / "small.npz")
+    given = {"table": str(folder / "small.npz"), "seeds": "0..1", "episodes": 1024, "agents": ["ppo", "thompson"]}
+    return path_agents.Args(**{**given, "runs": str(folder / "runs"), "out": str(folder / "out"), **changes})
+
+
+def test_the_study_writes_curves_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path_agents.main(arguments(tmp_path, agents=["thompson"]))
+    assert capsys.readouterr().out.count("regret in points") == 2
+    path_agents.main(arguments(tmp_path))
+    assert capsys.readouterr().out.count("regret in points") == 2  # thompson's runs are kept
+    found = json.loads((tmp_path / "out" / "small-final.json").read_text())
+    assert set(found["agents"]) == {"ppo", "thompson"}
+    assert found["agents"]["thompson"]["points"][-1]["episodes"] == 1024
+    assert found["agents"]["ppo"]["points"][0]["episodes"] == 256
+    assert len(found["references"]["orders"]) == 8  # blocks of half of two steps alternate
+    assert found["settings"]["trials"] == {"train": 2, "test": 2}
+    assert (tmp_path / "out" / "small-final.png").is_file()
+    monkeypatch.setattr(block, "RESULTS", tmp_path / "out")
+    shown = block.path_agents()
+    assert "| thompson | " in shown and "| PPO | " in shown and "1,024 episodes" in shown
+
+
+def test_another_objective_is_another_run(tmp_path: Path) -> None:
+    for changes in ({}, {"objective": "anytime"}, {"price": 0.5}):
+        path_agents.main(arguments(tmp_path, agents=["thompson"], seeds="0", episodes=32, **changes))
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+    names = {path.name for path in (tmp_path / "out").glob("*.json")}
+    assert names == {"small-final.json", "small-anytime.json", "small-final-price-0.5.json"}
+
+
+def test_unknown_agents_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'evolution'"):
+        path_agents.main(arguments(tmp_path, agents=["evoltion"]))
+
+
+def test_without_results_the_block_shows_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block, "RESULTS", tmp_path)
+    assert block.path_agents() == f"not run yet: `{block.COMMAND}`"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ([9.6, 20.2], "Every seed of PPO ends below .* 10 to 20 s"),
+        ([9.6, None], "1 of 2 seeds of PPO ends below the best fixed order .0.50.; .* 10 s"),
+        ([None, None], "No seed of PPO ends below the best fixed order .0.50."),
+    ],
+)
+def test_the_sentence_follows_from_the_numbers(seconds: list[float | None], words: str) -> None:
+    below = [None if end is None else {"seconds": end, "episodes": 1} for end in seconds]
+    orders = {"one": {"train": 0.005}, "other": {"train": 0.02}}
+    text = block.sentence({"ppo": {"below": {"train": below}}}, {"orders": orders})
+    assert re.search(words, text)
+
+
+def test_points_have_no_negative_zero() -> None:
+    assert [block.points(share) for share in (-1e-9, 0.01234, -0.01)] == ["0.00", "1.23", "-1.00"]
