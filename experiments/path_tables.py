@@ -1,7 +1,7 @@
 """The tables of growth paths that come with growenv: trained, put together, checked.
 
     python experiments/path_tables.py [--tables digits] [--processes 2]
-    python experiments/path_tables.py --check 20
+    python experiments/path_tables.py --check 20 [--live]
 
 Every table is the report's experiment in miniature: one task, two hidden layers, Adam at 5e-3 on the squared error, six
 growth steps of four neurons in each layer in any order, and one decision at which nothing grows. All 12,012 paths are
@@ -9,7 +9,8 @@ trained in every trial, in double precision, so that rounding changes no answer.
 there is to know; every table holds its own.
 
 A trial of a table is a file in ``runs/path-tables``, so that an interrupted run goes on where it was. The tables go to
-``growenv/paths/tables``. ``--check`` trains some paths of each table again and says how far they are from its numbers.
+``growenv/paths/tables``. ``--check`` trains some paths of each table again and says how far they are from its numbers;
+with ``--live`` it does so in the environment that the table is a table of, which is slower.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from agents.parallel import processes, spread
 from growenv import GrowthConfig
 from growenv.paths import PathProblem, PathTable
 from growenv.paths.enumeration import count_right
+from growenv.paths.live import play_live
 from growenv.paths.table import FOLDER
 from growenv.paths.training import PathTraining
 
@@ -78,6 +80,7 @@ class Args:
     processes: int = option(1, "processes, each with one thread")
     folder: str = option("runs/path-tables", "finished trials are kept here")
     check: int = option(0, "train so many paths of each table again and compare, instead of making tables")
+    live: bool = option(False, "with --check: in GrowthVectorEnv itself, which shares nothing between paths")
     seed: int = option(0, "with --check: which paths")
 
 
@@ -87,10 +90,12 @@ def main(args: Args) -> int:
     for name in args.tables:
         if name not in known:
             raise ValueError(f"--tables {name}: expected some of {', '.join(known)}")
+    if args.live and not args.check:
+        raise ValueError("--live: it says how --check trains; add --check 20")
     chosen = {name: known[name] for name in args.tables or known}
     with processes(args.processes):
         if args.check:
-            return max(check(name, args.check, args.seed) for name in chosen)
+            return max(check(name, args.check, args.seed, args.live) for name in chosen)
         for name, each in chosen.items():
             make(name, each, Path(args.folder) / name)
     return 0
@@ -121,17 +126,23 @@ def make(name: str, wanted: PathProblem, folder: Path) -> None:
     say(f"{name}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.2f} MB")
 
 
-def check(name: str, paths: int, seed: int) -> int:
+def check(name: str, paths: int, seed: int, live: bool = False) -> int:
     """Train some paths again and compare; 1 if an accuracy differs by more than 1e-4."""
-    table = PathTable.load(name)
-    training, generator = PathTraining(table.problem), np.random.default_rng(seed)
-    trial = int(generator.integers(table.trials))
-    ends = generator.choice(table.lattice.leaves, paths, replace=False)
-    counted = count_right(training, ends, [trial], ROWS)
-    worst = 0.0
-    for split in ("validation", "test"):
-        again = getattr(counted, split)[0] / table.samples[split]
-        worst = max(worst, float(np.abs(again - table.accuracy(split)[trial, counted.nodes]).max()))
+    table, generator = PathTable.load(name), np.random.default_rng(seed)
+    trial, lattice = int(generator.integers(table.trials)), table.lattice
+    ends = generator.choice(lattice.leaves, paths, replace=False)
+    nodes = lattice.follow(lattice.path(ends))[:, 1:]
+    if live:
+        validation, test = (each[0] for each in play_live(table.problem, lattice.path(ends), [trial]))
+    else:
+        counted = count_right(PathTraining(table.problem), ends, [trial], ROWS)
+        column = np.searchsorted(counted.nodes, nodes)
+        validation = counted.validation[0][column] / table.samples["validation"]
+        test = counted.test[0][column[:, -1]] / table.samples["test"]
+    worst = max(
+        float(np.abs(validation - table.accuracy("validation")[trial, nodes]).max()),
+        float(np.abs(test - table.accuracy("test")[trial, ends]).max()),
+    )
     say(f"{name}: {paths} paths of trial {trial} differ from the table by at most {worst:.1e}")
     return int(worst > 1e-4)
 

@@ -53,7 +53,7 @@ class MeanSquaredError:
         """``2 / outputs * (answer - target) * share``; see `TrainingLoss.gradient`."""
         part = absent >= 0
         torch.sub(logits, targets, out=grad)
-        grad.mul_(part * (2.0 / part.sum(dim=1, keepdim=True))).mul_(share)
+        grad.mul_(part * (2.0 / part.sum(dim=1, keepdim=True, dtype=grad.dtype))).mul_(share)
 
     def of_probe(self, labels: Tensor, absent: Tensor) -> Loss:
         """See `TrainingLoss.of_probe`."""
@@ -69,7 +69,7 @@ class _ClassSquaredError(SquaredError):
         super().__init__((labels[:, :, None] == classes).to(absent.dtype))
 
     def _weights(self, logits: Tensor) -> Tensor:
-        return (self.part * (1.0 / self.part.sum(dim=2, keepdim=True))).to(logits.dtype)
+        return self.part * (1.0 / self.part.sum(dim=2, keepdim=True, dtype=logits.dtype))
 
     def value(self, logits: Tensor) -> Tensor:
         return ((logits - self.targets).square() * self._weights(logits)).sum(dim=2).mean(dim=1)
@@ -78,9 +78,11 @@ class _ClassSquaredError(SquaredError):
         return (logits - self.targets) * self._weights(logits) * (2.0 / self.targets.shape[1])
 
     def accuracy(self, logits: Tensor) -> Tensor:
-        """Share of right answers, (N,); a tie goes to the lower output."""
-        answers = torch.where(self.part, logits, -torch.inf).argmax(dim=2)
-        return (answers == self.labels).to(logits.dtype).mean(dim=1)
+        """Share of right answers, (N,); a tie is none."""
+        answers = torch.where(self.part, logits, -torch.inf)
+        right = self.labels[:, :, None]
+        others = answers.scatter(2, right, -torch.inf).amax(dim=2)
+        return (torch.gather(answers, 2, right)[:, :, 0] > others).to(logits.dtype).mean(dim=1)
 
 
 LOSSES: Registry[TrainingLoss] = Registry("loss")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from math import factorial, prod
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,10 @@ WAIT = 0
 """The action that lets every layer be."""
 MOST_NODES = 5_000_000
 """A lattice with more is refused: its table would not fit."""
+MOST_TIMES = 2**15 - 1
+"""How often a path can take one action."""
+MOST_ACTIONS = 2**7
+"""Different actions of a lattice."""
 
 
 class Lattice:
@@ -41,7 +45,7 @@ class Lattice:
         last: action that led to a node, int8 (nodes,), -1 for the root.
 
     Raises:
-        ValueError: steps or waits that are no such numbers, or more than `MOST_NODES` nodes.
+        ValueError: steps or waits that are no such numbers, more than `MOST_NODES` nodes or `MOST_ACTIONS` actions.
     """
 
     def __init__(self, steps: Sequence[int], waits: int = 0) -> None:
@@ -49,10 +53,12 @@ class Lattice:
         self.horizon = sum(self.limits)
         if sum(self.limits[1:]) < 1:
             raise ValueError(f"steps={tuple(steps)}: expected at least one growth step")
-        if _nodes(self.limits) > MOST_NODES:
+        if len(self.limits) > MOST_ACTIONS:
+            raise ValueError(f"steps of {len(self.limits) - 1} layers: expected at most {MOST_ACTIONS - 1}")
+        if not _can_be_listed(self.limits):
             raise ValueError(
-                f"steps={tuple(steps)}, waits={waits}: {_nodes(self.limits):,} beginnings of paths, at most "
-                f"{MOST_NODES:,} can be listed; take fewer steps or waits"
+                f"steps={tuple(steps)}, waits={waits}: of the beginnings of paths at most {MOST_NODES:,} can be listed; "
+                "take fewer steps or waits"
             )
         self._grow()
 
@@ -150,9 +156,7 @@ class Lattice:
         Raises:
             ValueError: a node that does not exist, or nodes of different depths.
         """
-        now = np.asarray(node, dtype=np.int64)
-        if now.size and (now.min() < 0 or now.max() >= self.nodes):
-            raise ValueError(f"node={node!r}: expected numbers from 0 to {self.nodes - 1}")
+        now = self._existing(node)
         depth = np.unique(self.depth[now])
         if len(depth) > 1:
             raise ValueError(f"nodes of the depths {depth.tolist()}: expected one depth")
@@ -163,9 +167,13 @@ class Lattice:
         return actions
 
     def below(self, nodes: ArrayLike) -> NDArray[np.int64]:
-        """All nodes on the way from the root to some nodes, and these themselves, in order, (k,)."""
+        """All nodes on the way from the root to some nodes, and these themselves, in order, (k,).
+
+        Raises:
+            ValueError: a node that does not exist.
+        """
         wanted = np.zeros(self.nodes, dtype=np.bool_)
-        now = np.unique(np.asarray(nodes, dtype=np.int64))
+        now = np.unique(self._existing(nodes))
         while len(now):
             wanted[now] = True
             now = np.unique(self.parents[now])
@@ -173,8 +181,12 @@ class Lattice:
         return np.flatnonzero(wanted)
 
     def completions(self, node: ArrayLike) -> NDArray[np.float64]:
-        """Number of paths that go on from nodes, same shape."""
-        left = np.array(self.limits) - self.counts[np.asarray(node, dtype=np.int64)]
+        """Number of paths that go on from nodes, same shape.
+
+        Raises:
+            ValueError: a node that does not exist.
+        """
+        left = np.array(self.limits) - self.counts[self._existing(node)]
         logs = np.cumsum(np.log(np.maximum(np.arange(self.horizon + 1), 1)))
         whole: NDArray[np.float64] = np.rint(np.exp(logs[left.sum(axis=-1)] - logs[left].sum(axis=-1)))
         return whole
@@ -184,7 +196,13 @@ class Lattice:
 
         The mean over decisions of the difference of their steps, as shares of what each will get, relative to the
         largest such mean of any path; 0 is even.
+
+        Raises:
+            ValueError: a layer that does not exist; with one hidden layer there is none to be ahead of.
         """
+        layers = self.actions - 1
+        if not (0 <= layer < layers and 0 <= over < layers):
+            raise ValueError(f"lead of layer {layer} over layer {over}: expected numbers of the {layers} hidden layers")
         share = self.counts / np.maximum(np.array(self.limits), 1)
         ahead = share[:, layer + 1] - share[:, over + 1]
         node, total = self.leaves, np.zeros(self.paths)
@@ -194,17 +212,37 @@ class Lattice:
         largest = np.abs(total).max()
         return total / largest if largest else total
 
+    def _existing(self, nodes: ArrayLike) -> NDArray[np.int64]:
+        given = np.asarray(nodes)
+        if given.size and not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"node={nodes!r}: expected integers")
+        if given.size and (given.min() < 0 or given.max() >= self.nodes):
+            raise ValueError(f"node={nodes!r}: expected numbers from 0 to {self.nodes - 1}")
+        return given.astype(np.int64)
+
 
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name}={value!r}: expected integers >= 0")
+    if value > MOST_TIMES:
+        raise ValueError(f"{name}={value!r}: expected at most {MOST_TIMES:,}")
     return int(value)
 
 
-def _nodes(limits: Sequence[int]) -> int:
-    """Nodes of a lattice: the ways to every place, summed over places."""
-    places = np.stack(np.meshgrid(*[np.arange(limit + 1) for limit in limits], indexing="ij"), axis=-1)
-    return sum(
-        factorial(int(sum(place))) // prod(factorial(int(count)) for count in place)
-        for place in places.reshape(-1, len(limits)).tolist()
-    )
+def _can_be_listed(limits: Sequence[int]) -> bool:
+    """Whether a lattice has at most `MOST_NODES` nodes; counts no more levels than it takes to see that.
+
+    Two sets of actions with m_j and n_j beginnings of length j have ``sum_c binomial(k, c) m_c n_{k-c}`` together.
+    """
+    horizon, levels = sum(limits), 1
+    while levels <= horizon:
+        levels *= 2
+        ways = [1]
+        for limit in sorted(limits):
+            ways = [
+                sum(comb(k, c) * ways[k - c] for c in range(max(0, k - len(ways) + 1), min(limit, k) + 1))
+                for k in range(min(len(ways) + limit, levels))
+            ]
+        if sum(ways) > MOST_NODES:
+            return False
+    return True

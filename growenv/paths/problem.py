@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from growenv.config import GrowthConfig
 from growenv.paths.lattice import Lattice
 from growenv.streams import Context, Dataset, Task, Transform, pooled
-from growenv.streams.fields import checked_keys
+from growenv.streams.fields import checked_integer, checked_keys
 
 FIELDS = ("config", "steps", "waits", "trials")
 
@@ -42,14 +42,20 @@ class PathProblem:
     trials: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "trials", tuple(int(trial) for trial in self.trials))
+        waits, *steps = self.lattice.limits
+        object.__setattr__(self, "steps", tuple(steps))
+        object.__setattr__(self, "waits", waits)
+        object.__setattr__(self, "trials", tuple([checked_integer("trials", each, 0, 2**63) for each in self.trials]))
         config, wanted = self.config, self.lattice.horizon
         if not self.trials or len(set(self.trials)) != len(self.trials):
             raise ValueError(f"trials={self.trials}: expected different inner seeds, at least one")
         if len(self.steps) != len(config.hidden):
             raise ValueError(
                 f"steps={self.steps}: expected a number for each of the {len(config.hidden)} hidden layers"
+            )
+        if config.bypassed:
+            raise ValueError(
+                f"hidden={config.hidden}: paths have no layers that are absent at first; expected widths >= 1"
             )
         if config.tasks != 1 or config.split == "ood":
             raise ValueError(f"tasks={config.tasks}, split={config.split!r}: paths lead through one task; use tasks=1")
