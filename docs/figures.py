@@ -4,7 +4,8 @@
     python docs/figures.py --check    fail if a block differs from its results file
 
 The results come from `evaluate.py` and `experiments/` (docs/results), and from `benchmarks/` (benchmarks/results).
-A block of docs/continual.md whose experiment has no results yet shows the command.
+A block of docs/continual.md, docs/growth-paths.md or docs/tutorial.md whose experiment has no results yet shows the
+command.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from typing import Any
 
 import claim
 import continual
+import growth_paths
+import growth_paths_agents
+import growth_paths_speed
+import growth_paths_tables
+import tutorial
 from claim import spread
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +33,8 @@ PLACEMENT = ROOT / "docs" / "results" / "placement" / "results.json"
 GROWTH = ROOT / "docs" / "results" / "growth"
 SIGNALS = ROOT / "docs" / "results" / "signals" / "results.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
-PAGES = (
-    ROOT / "README.md",
-    *(ROOT / "docs" / f"{page}.md" for page in ("architecture", "mosaic", "growth", "evaluation", "continual")),
-)
+NAMES = ("architecture", "mosaic", "growth", "evaluation", "continual", "growth-paths", "tutorial")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in NAMES))
 
 
 def points(interval: dict[str, Any], signed: bool = True, factor: float = 100.0) -> str:
@@ -242,6 +246,11 @@ def signals_cost() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     **claim.BLOCKS,
     **continual.BLOCKS,
+    **growth_paths.BLOCKS,
+    **growth_paths_agents.BLOCKS,
+    **growth_paths_speed.BLOCKS,
+    **growth_paths_tables.BLOCKS,
+    **tutorial.BLOCKS,
     "throughput": throughput,
     "reasons": reasons,
     "placement": placement,

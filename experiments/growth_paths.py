@@ -9,9 +9,9 @@ at 5e-3 on the squared error. New neurons start by random growth or by GradMax. 
 growth.
 
 By default 20 paths are drawn from each of ten strata of equal width in how far layer 1 leads; the extreme and the
-alternating paths come beside them. Paths of one trial share the root's weights, the minibatches and the random numbers of
-new neurons, so what differs between them is their order. ``--all`` trains every path, in shards: all paths that share
-their first eight steps are one shard.
+alternating paths come beside them. Paths of one trial share the root's weights, the minibatches and the random numbers
+of new neurons, so what differs between them is their order. ``--all`` trains every path, in shards: all paths that
+share their first eight steps are one shard.
 
 What is finished is a file in ``runs/growth-paths``, so the same command goes on after an interruption. Writes
 ``docs/results/growth-paths/runs/<dataset>-<start>.npz``; `experiments/growth_paths_analysis.py` reads them.
@@ -145,7 +145,7 @@ def train_trial(wanted: PathProblem, trial: int, sample: Sample, device: str) ->
     samples = {split: training.samples(split) for split in ("validation", "test")}
     column = np.searchsorted(counted.nodes, wanted.lattice.follow(wanted.lattice.path(sample.ends)))
     seconds = time.perf_counter() - started
-    fixed = {}
+    fixed: dict[str, Any] = {}
     for name, width in (("root", ROOT_WIDTH), ("target", wanted.target[0])):
         validation, test = train_fixed(wanted, trial, width, device)
         fixed |= {f"{name}_validation": validation, f"{name}_test": test}
@@ -210,6 +210,7 @@ def assemble(name: str, wanted: PathProblem, sample: Sample, parts: list[dict[st
         "problem": wanted.to_json(),
         "data_note": note,
         "seconds": [float(part["seconds"]) for part in parts],
+        "threads": torch.get_num_threads(),
         "minibatch_steps": [int(part["steps"]) for part in parts],
     }
     fixed = [f"{which}_{split}" for which in ("root", "target") for split in ("validation", "test")]

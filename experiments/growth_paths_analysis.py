@@ -66,7 +66,7 @@ def accuracies(run: Run) -> dict[str, Any]:
             for name, values in against.items()
         },
         **{name: {**spread(drawn.test[place]), "path": name_of(drawn.paths[place])} for name, place in chosen.items()},
-        "named": {name_of(run.paths[place]): spread(run.test[place]) for place in np.flatnonzero(run.named)},
+        "named": {name: spread(run.test[place]) for name, place in run.called.items()},
     }
 
 

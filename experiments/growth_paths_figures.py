@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.growth_paths_runs import DATASETS, STARTS, Run, lead, name_of
+from experiments.growth_paths_runs import DATASETS, STARTS, Run, lead
 from experiments.growth_paths_statistics import COMPONENTS, Array
 
 SEQUENTIAL = "cividis"
@@ -116,8 +116,8 @@ def draw_curves(axes: Axes, run: Run, limits: tuple[float, float]) -> None:
         "target from the start": (run.target_validation, "black", "--"),
         "mean of all paths": (drawn.sample.mean(drawn.validation), COLOURS["blue"], "-"),
     }
-    for place in np.flatnonzero(run.named):
-        if (name := name_of(run.paths[place])) in NAMED_COLOURS:
+    for name, place in run.called.items():
+        if name in NAMED_COLOURS:
             curves[name] = (run.validation[place], NAMED_COLOURS[name], "-")
     curves["root, never grown"] = (run.root_validation, "#777777", ":")
     decisions = np.arange(1, run.validation.shape[2] + 1)

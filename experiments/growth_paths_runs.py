@@ -55,6 +55,15 @@ class Run:
         return replace(self, **{name: getattr(self, name)[keep] for name in fields})
 
     @property
+    def called(self) -> dict[str, int]:
+        """Paths that are shown by name, and where they lie: those added on purpose, and drawn ones whose name is words.
+
+        An extreme path may have been drawn anyway; then it was not added.
+        """
+        names = {name_of(path): place for place, path in enumerate(self.paths)}
+        return {name: place for name, place in names.items() if self.named[place] or name.startswith(WORDS)}
+
+    @property
     def sample(self) -> Sample:
         """How all paths were drawn; for `drawn`."""
         return Sample(self.stratum, self.stratum_sizes)
@@ -118,6 +127,10 @@ def lead(paths: ArrayLike) -> Array:
         done = np.cumsum(first == action, axis=1)
         most += sign * float((done / np.maximum(done[:, -1:], 1)).sum())
     return np.asarray(ahead.sum(axis=1) / most)
+
+
+WORDS = ("layer", "alternating")
+"""How names of paths begin that are words; others list growth steps."""
 
 
 def name_of(path: ArrayLike) -> str:

@@ -49,7 +49,7 @@ class Args:
     price: float = option(0.0, "accuracy lost if all decisions trained the target")
     agents: list[str] = option(list(AGENTS), "agents by name")
     seeds: str = option("0..9", "seeds, each a run of every agent")
-    episodes: int = option(102_400, "episodes of each run")
+    episodes: int = option(51_200, "episodes of each run")
     processes: int = option(1, "runs side by side")
     runs: str = option("runs/path-agents", "folder in which finished runs are kept")
     out: str = option("docs/results/growth-paths/agents", "folder of the results")

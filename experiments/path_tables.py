@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,15 +35,14 @@ from growenv.paths.live import play_live
 from growenv.paths.table import FOLDER
 from growenv.paths.training import PathTraining
 
-ROOT = Path(__file__).resolve().parent.parent
 STEPS, WAITS, ROOT_WIDTH, AMOUNT = (6, 6), 1, 4, 4
 ROWS = 256
 
 
-def problem(dataset: str, trials: int, **options: object) -> PathProblem:
+def problem(dataset: str, trials: int, **options: Any) -> PathProblem:
     """The report's experiment in miniature on some data."""
     target = ROOT_WIDTH + AMOUNT * STEPS[0]
-    shared: dict[str, object] = {
+    shared: dict[str, Any] = {
         "dataset": dataset,
         "tasks": 1,
         "decisions": sum(STEPS) + WAITS,
@@ -67,7 +67,6 @@ def problems() -> dict[str, PathProblem]:
     """What the tables are tables of."""
     return {
         "digits": problem("digits", 16),
-        "digits-gradmax": problem("digits", 16, growth="gradmax"),
         "fashion-mnist": problem("fashion-mnist", 6, input_pool=14, minibatches=20),
     }
 
@@ -90,6 +89,8 @@ def main(args: Args) -> int:
     for name in args.tables:
         if name not in known:
             raise ValueError(f"--tables {name}: expected some of {', '.join(known)}")
+    if args.check < 0 or args.seed < 0:
+        raise ValueError(f"--check {args.check} --seed {args.seed}: expected at least 0")
     if args.live and not args.check:
         raise ValueError("--live: it says how --check trains; add --check 20")
     chosen = {name: known[name] for name in args.tables or known}
@@ -123,12 +124,14 @@ def make(name: str, wanted: PathProblem, folder: Path) -> None:
     samples = {split: training.samples(split) for split in ("validation", "test")}
     target = FOLDER / f"{name}.npz"
     PathTable(wanted, validation, test, samples).save(target)
-    say(f"{name}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.2f} MB")
+    say(f"{name}: {target}, {target.stat().st_size / 1e6:.2f} MB")
 
 
 def check(name: str, paths: int, seed: int, live: bool = False) -> int:
     """Train some paths again and compare; 1 if an accuracy differs by more than 1e-4."""
-    table, generator = PathTable.load(name), np.random.default_rng(seed)
+    table, generator = PathTable.load(FOLDER / f"{name}.npz"), np.random.default_rng(seed)
+    if paths > table.lattice.paths:
+        raise ValueError(f"--check {paths}: the table {name!r} has {table.lattice.paths:,} paths")
     trial, lattice = int(generator.integers(table.trials)), table.lattice
     ends = generator.choice(lattice.leaves, paths, replace=False)
     nodes = lattice.follow(lattice.path(ends))[:, 1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,15 @@ def test_paths_have_names() -> None:
     assert name_of([2, 2, 1, 1]) == "layer 2 first"
     assert name_of([2, 1, 2, 1]) == "alternating, layer 2 first"
     assert name_of([1, 1, 0, 2, 1]) == "1x2 waitx1 2x1 1x1"
+
+
+def test_a_named_path_that_was_drawn_anyway_is_shown_by_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "mnist-random.npz", 0, **SOMEBODY, each=6)
+    run = load(tmp_path / "mnist-random.npz")
+    (place,) = [place for name, place in run.called.items() if name == "layer 2 first"]
+    anyway = replace(run, named=np.where(np.arange(len(run.named)) == place, False, run.named))
+    assert anyway.called == run.called
+    assert len(anyway.drawn.paths) == len(run.drawn.paths) + 1
 
 
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -27,14 +27,17 @@ def gathered(parts: Parts) -> StackedMLP:
         parts: stacks, and which of their rows to take, each (k,).
 
     Raises:
-        ValueError: no part, or stacks that are allocated differently.
+        ValueError: no part, or stacks that differ in allocation, precision or buffers.
     """
     if not parts:
         raise ValueError("no stack to take rows from; expected at least one")
     first = parts[0][0]
     shapes = {_shape(network.layout) for network, _ in parts}
-    if len(shapes) > 1 or any(network.buffers.keys() != first.buffers.keys() for network, _ in parts):
+    if len(shapes) > 1:
         raise ValueError(f"stacks of different shapes {sorted(map(str, shapes))} cannot be put together; expected one")
+    kinds = {(str(network.dtype), *sorted(network.buffers)) for network, _ in parts}
+    if len(kinds) > 1:
+        raise ValueError(f"stacks with different buffers {sorted(kinds)} cannot be put together; expected the same")
     rows = sum(len(index) for _, index in parts)
     whole = copy.copy(first)
     whole.rows, whole.degrees = rows, dict(first.degrees)

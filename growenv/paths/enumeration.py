@@ -45,12 +45,18 @@ def count_right(
         most_rows: rows of a stack; see `PathTraining.walk`.
         test_everywhere: ask the test part at every node, not only at ends of paths.
         progress: told of how many more networks have been trained for a decision.
+
+    Raises:
+        ValueError: no nodes, or trials that do not exist.
     """
+    every = len(training.problem.trials)
+    if not len(trials) or len(set(trials)) != len(trials) or min(trials) < 0 or max(trials) >= every:
+        raise ValueError(f"trials={trials}: expected different numbers from 0 to {every - 1}")
     lattice = training.problem.lattice
     visited = lattice.below(nodes)
     column = np.full(lattice.nodes, -1, dtype=np.int64)
     column[visited] = np.arange(len(visited))
-    row = np.full(len(training.problem.trials), -1, dtype=np.int64)
+    row = np.full(every, -1, dtype=np.int64)
     row[list(trials)] = np.arange(len(trials))
     validation, test = np.full((2, len(trials), len(visited)), -1, dtype=np.int32)
     for front in training.walk(nodes, trials, most_rows):
@@ -63,10 +69,15 @@ def count_right(
 
 
 def shard(lattice: Lattice, prefix: int) -> NDArray[np.int64]:
-    """The ends of all paths that begin with the path to a node, (k,)."""
+    """The ends of all paths that begin with the path to a node, (k,).
+
+    Raises:
+        ValueError: there is no such node.
+    """
+    depth = lattice.path(prefix).shape[-1]
     within = np.zeros(lattice.nodes, dtype=np.bool_)
     within[prefix] = True
-    for level in range(int(lattice.depth[prefix]) + 1, lattice.horizon + 1):
+    for level in range(depth + 1, lattice.horizon + 1):
         nodes = lattice.level(level)
         within[nodes] |= within[lattice.parents[nodes]]
     ends: NDArray[np.int64] = lattice.leaves[within[lattice.leaves]]

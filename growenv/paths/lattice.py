@@ -57,7 +57,7 @@ class Lattice:
             raise ValueError(f"steps of {len(self.limits) - 1} layers: expected at most {MOST_ACTIONS - 1}")
         if not _can_be_listed(self.limits):
             raise ValueError(
-                f"steps={tuple(steps)}, waits={waits}: of the beginnings of paths at most {MOST_NODES:,} can be listed; "
+                f"steps={tuple(steps)}, waits={waits}: at most {MOST_NODES:,} beginnings of paths can be listed; "
                 "take fewer steps or waits"
             )
         self._grow()

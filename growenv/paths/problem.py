@@ -65,6 +65,8 @@ class PathProblem:
             )
         if len(config.amounts) != 1 or config.prune:
             raise ValueError(f"amounts={config.amounts}, prune={config.prune}: expected one amount, and no pruning")
+        if config.where != "auto":
+            raise ValueError(f"where={config.where!r}: actions of paths name no region; use where='auto'")
         if config.max_hidden != self.target:
             raise ValueError(f"max_hidden={config.max_hidden}: the paths lead from {config.hidden} to {self.target}")
 

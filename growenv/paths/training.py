@@ -21,6 +21,9 @@ from growenv.randomness import Purpose
 EVALUATED = 1 << 14
 """Answers that are worked out at once: few enough that a fresh stack's work space costs little to fetch."""
 
+TAKING_PART = ("rehearse", "on_logits", "after_backward", "after_step", "gates", "grown", "weights_of", "answer")
+"""Hooks by which a protection takes part in training, growth or answers before any task is finished."""
+
 
 @dataclass
 class Front:
@@ -52,12 +55,21 @@ class PathTraining:
     Args:
         problem: what is trained.
         device: where networks and data live.
+
+    Raises:
+        ValueError: a protection or a scenario that makes training differ within a single task.
     """
 
     def __init__(self, problem: PathProblem, device: str = "cpu") -> None:
         self.problem, config = problem, problem.config
         rows = len(problem.trials)
         self.learner = Learner(config, problem.dataset, rows, 1, dtype=config.dtype, device=device)
+        if any(self.learner.overrides(hook) for hook in TAKING_PART):
+            raise ValueError(f"protection={config.protection!r}: paths are trained without one; use 'finetune'")
+        if not self.learner.scenario.boundaries:
+            raise ValueError(
+                f"scenario={config.scenario!r}: minibatches of paths are of one task; use 'task-incremental'"
+            )
         self.learner.begin(np.ones(rows, dtype=np.bool_), problem.contexts)
         self.data, self.operator, self.loss = self.learner.data, self.learner.operator, self.learner.loss
         self._task: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
@@ -169,7 +181,12 @@ class PathTraining:
             nodes: where to go, (k,); what lies on the way is trained and yielded as well.
             trials: which trials.
             most_rows: rows of a front. More are faster where networks are small, fewer stay in the processor's cache.
+
+        Raises:
+            ValueError: no nodes, or nodes that do not exist.
         """
+        if not len(nodes):
+            raise ValueError("no nodes to go to; expected at least one")
         lattice, wanted = self.problem.lattice, np.zeros(self.problem.lattice.nodes, dtype=np.bool_)
         wanted[lattice.below(nodes)] = True
         fronts = [self.roots(trials)]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growenv.paths import lattice as lattices
 from growenv.paths.lattice import MOST_NODES, Lattice
 from tests.paths.reference import all_paths, node_numbers
 
@@ -99,6 +100,17 @@ def test_layers_that_get_the_same_lead_each_other_equally(steps: int, waits: int
     assert lead.max() == pytest.approx(1.0) and lead.min() == pytest.approx(-1.0)
 
 
+def test_the_largest_lattice_is_refused_by_one_node_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for steps, waits in (((2, 1), 0), ((3,), 0), ((0, 1), 1), ((2, 2, 1), 1)):
+        nodes = Lattice(steps, waits).nodes
+        with monkeypatch.context() as patch:
+            patch.setattr(lattices, "MOST_NODES", nodes)
+            assert Lattice(steps, waits).nodes == nodes
+            patch.setattr(lattices, "MOST_NODES", nodes - 1)
+            with pytest.raises(ValueError, match="can be listed"):
+                Lattice(steps, waits)
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
@@ -113,8 +125,15 @@ def test_layers_that_get_the_same_lead_each_other_equally(steps: int, waits: int
         (((1,), -1), "waits=-1"),
         (((1,), False), "waits=False"),
         (((1,), "2"), "waits='2'"),
-        (((12, 12),), f"at most {MOST_NODES:,} can be listed; take fewer steps or waits"),
+        (((12, 12),), f"at most {MOST_NODES:,} beginnings of paths can be listed; take fewer steps or waits"),
         (((6, 6), 6), "can be listed"),
+        (((500, 500),), "can be listed"),
+        (((32_767, 32_767),), "can be listed"),
+        (((9,) * 126,), "can be listed"),
+        (((40_000,),), "steps=40000: expected at most 32,767"),
+        (((100_000, 100_000),), "steps=100000: expected at most 32,767"),
+        (((1,), 40_000), "waits=40000: expected at most 32,767"),
+        (((1,) * 128,), "steps of 128 layers: expected at most 127"),
     ],
 )
 def test_lattices_that_cannot_be_are_refused(arguments: Any, said: str) -> None:
@@ -137,6 +156,14 @@ def test_lattices_that_cannot_be_are_refused(arguments: Any, said: str) -> None:
         (lambda lattice: lattice.follow(1), "expected sequences of integers"),
         (lambda lattice: lattice.path(9), "expected numbers from 0 to 8"),
         (lambda lattice: lattice.path([-1]), "expected numbers from 0 to 8"),
+        (lambda lattice: lattice.path(1.5), "expected integers"),
+        (lambda lattice: lattice.below([0, -1]), "expected numbers from 0 to 8"),
+        (lambda lattice: lattice.below(9), "expected numbers from 0 to 8"),
+        (lambda lattice: lattice.completions([-1]), "expected numbers from 0 to 8"),
+        (lambda lattice: lattice.completions(9), "expected numbers from 0 to 8"),
+        (lambda lattice: lattice.lead(0, 2), "lead of layer 0 over layer 2: expected numbers of the 2 hidden layers"),
+        (lambda lattice: lattice.lead(-1, 0), "lead of layer -1 over layer 0"),
+        (lambda _: Lattice((3,)).lead(), "lead of layer 0 over layer 1: expected numbers of the 1 hidden layers"),
         (lambda lattice: lattice.path([1, 3]), r"nodes of the depths \[1, 2\]: expected one depth"),
     ],
 )

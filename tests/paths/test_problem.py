@@ -62,6 +62,11 @@ def test_a_problem_comes_back_from_json() -> None:
     assert again == about and again.lattice.nodes == about.lattice.nodes and again.trials == (0, 1, 2)
 
 
+def test_numbers_of_numpy_can_be_written() -> None:
+    about = dataclasses.replace(problem(), steps=np.array([2, 1]), waits=np.int64(0), trials=np.arange(2))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(about.to_json())) == problem().to_json() and about == problem()
+
+
 def test_problems_with_objects_cannot_be_written() -> None:
     with pytest.raises(ValueError, match="register it under a name"):
         problem(dataset=load_dataset("digits")).to_json()
@@ -77,6 +82,8 @@ def test_problems_with_objects_cannot_be_written() -> None:
         ({"prune": (1,)}, r"prune=\(1,\): expected one amount, and no pruning"),
         ({"max_hidden": (4, 2)}, r"max_hidden=\(4, 2\): the paths lead from \(1, 1\) to \(3, 2\)"),
         ({"amounts": (2,)}, r"max_hidden=\(3, 2\): the paths lead from \(1, 1\) to \(5, 3\)"),
+        ({"hidden": (1, 0)}, r"hidden=\(1, 0\): paths have no layers that are absent at first; expected widths >= 1"),
+        ({"where": "tile", "meter": "mosaic"}, "where='tile': actions of paths name no region; use where='auto'"),
         ({"hidden": (1,), "max_hidden": (3,)}, r"steps=\(2, 1\): expected a number for each of the 1 hidden layers"),
     ],
 )
@@ -90,6 +97,10 @@ def test_configurations_that_do_not_fit_the_lattice_are_refused(options: dict[st
     [
         ({"trials": ()}, "expected different inner seeds, at least one"),
         ({"trials": (1, 2, 1)}, r"trials=\(1, 2, 1\): expected different inner seeds"),
+        ({"trials": (1.5,)}, "trials is 1.5, expected an integer"),
+        ({"trials": (-1,)}, "trials is -1, expected 0 <= trials"),
+        ({"trials": (True,)}, "trials is True, expected an integer"),
+        ({"steps": (2.0, 1)}, "steps=2.0: expected integers >= 0"),
         ({"waits": 1}, "decisions=3: paths of steps=.*, waits=1 have 4"),
         ({"waits": -1}, "waits=-1"),
         ({"steps": (0, 0)}, "expected at least one growth step"),
