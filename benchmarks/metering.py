@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from throughput import SCHEDULE, play
+from benchmarks.throughput import SCHEDULE, play
 
 from growenv import GrowthVectorEnv
 from growenv.hardware import Architecture, MosaicMeter, Requests

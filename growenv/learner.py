@@ -269,7 +269,7 @@ class Learner:
         )
         loss = self.loss.of_probe(labels[0], self.absent.transpose(1, 2))
         gates = self.protection.gates(self.stage, None) if self.overrides("gates") else None
-        if gates is not None and gates[0].ndim == 3:
+        if gates is not None and any(gate.ndim == 3 for gate in gates):
             gates = None  # those of single samples are of training samples
         return Evidence(self.network, self.data.gather(chosen[0]), loss, gates)
 

@@ -40,3 +40,13 @@ def test_it_plays_within_its_budget_or_says_what_it_misses(protection: str, scen
     else:
         assert scenario in TELLS_LESS, "nothing is hidden elsewhere"
         assert f"the scenario {scenario!r} does not tell" in said
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS.names())
+def test_signals_look_at_networks_under_it(protection: str) -> None:
+    options = {"minibatches": 1, "decisions": 2, "tasks": 2, "validation_samples": 16, "test_samples": 16}
+    env = GrowthVectorEnv(2, protection=protection, signals="all", **options)
+    observations, _ = env.reset(seed=0)
+    for _ in range(3):
+        assert np.isfinite(observations["signals"]).all()
+        observations, *_ = env.step(np.array([mask.nonzero()[0][-1] for mask in env.action_masks()]))

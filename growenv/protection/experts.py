@@ -235,6 +235,8 @@ class Experts(Protection):
     def gates(self, stage: Stage, task: NDArray[np.int64] | None) -> list[Tensor] | None:
         """One for all units but those of other experts and of the reserve; of the last layer alone."""
         if task is None and self.gate == "soft":
+            if self._share.ndim < 3:
+                return None  # no minibatch has been gated yet
             return [*self._open(stage), self._factors(stage, self._share)]
         expert = self.current
         if task is not None:
