@@ -24,7 +24,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.throughput import SCHEDULE, play
-
 from growenv import GrowthVectorEnv
 from growenv.hardware import Architecture, MosaicMeter, Requests
 from growenv.hardware.mosaic import MosaicSpec
