@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import growenv  # noqa: F401  (registers the environments)
-from agents.arguments import fail, keyword_values, option, parse
+from agents.arguments import keyword_values, option, run_script
 from agents.baselines import DEFAULT_POLICIES, expand
 from agents.cache import SearchCache
 from agents.contest import Contest, compare
@@ -178,10 +178,4 @@ _told: set[str] = set()
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__ or "")))
-    except (ValueError, OSError) as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("\nstopped; searches that had ended are kept, figures were not written", file=sys.stderr)
-        sys.exit(130)
+    run_script(main, Args, __doc__ or "", "stopped; searches that had ended are kept, figures were not written")

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +36,29 @@ def fail(message: object) -> NoReturn:
     """Print one line to standard error and leave with code 2."""
     print("error: " + " ".join(str(message).split()), file=sys.stderr)
     raise SystemExit(2)
+
+
+def run_script(
+    main: Callable[[T], int | None],
+    kind: type[T],
+    description: str,
+    stopped: str = "stopped; the same command goes on from here",
+) -> NoReturn:
+    """Run a script and leave: with what `main` returns, 2 after bad input, 130 after Ctrl-C.
+
+    Args:
+        main: the job; returns the exit code, or None for 0.
+        kind: a dataclass whose fields were made by `option`.
+        description: what the script does.
+        stopped: what is printed after Ctrl-C.
+    """
+    try:
+        sys.exit(main(parse(kind, description)))
+    except (ValueError, OSError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print(f"\n{stopped}", file=sys.stderr)
+        sys.exit(130)
 
 
 def parse(kind: type[T], description: str, argv: Sequence[str] | None = None) -> T:

@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agents.arguments import fail, option, parse  # noqa: E402
+from agents.arguments import option, run_script  # noqa: E402
 from agents.saving import write_json  # noqa: E402
 from agents.training.run_folder import versions  # noqa: E402
 from experiments.growth_paths_effects import correlation, holm, linear, plain, plain_interval  # noqa: E402
@@ -205,7 +205,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(parse(Args, __doc__ or ""))
-    except (ValueError, OSError) as error:
-        fail(error)
+    run_script(main, Args, __doc__ or "", "stopped; nothing was written")

@@ -27,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agents.arguments import fail, option, parse  # noqa: E402
+from agents.arguments import option, run_script  # noqa: E402
 from agents.parallel import processes, spread  # noqa: E402
 from agents.paths.by_name import AGENTS, make_agent, recipe  # noqa: E402
 from agents.paths.curves import Curve, checkpoints, draw, together  # noqa: E402
@@ -152,7 +152,4 @@ def line(run: Run, points: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(parse(Args, __doc__ or ""))
-    except (ValueError, OSError) as error:
-        fail(error)
+    run_script(main, Args, __doc__ or "")

@@ -26,7 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from agents.arguments import fail, option, parse
+from agents.arguments import option, run_script
 from agents.parallel import processes, spread
 from growenv import GrowthConfig
 from growenv.paths import PathProblem, PathTable
@@ -157,11 +157,4 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    try:
-        code = main(parse(Args, __doc__ or ""))
-    except (ValueError, OSError) as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+    run_script(main, Args, __doc__ or "")

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agents.arguments import fail, option, parse  # noqa: E402
+from agents.arguments import option, run_script  # noqa: E402
 from agents.saving import write_json  # noqa: E402
 
 SEEDS, ABLATION_SEEDS = "0..9", "0..2"
@@ -139,10 +139,4 @@ def expanded(words: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__ or "")))
-    except (ValueError, OSError) as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    run_script(main, Args, __doc__ or "")
