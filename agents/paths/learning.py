@@ -36,13 +36,13 @@ A2C: dict[str, Any] = {
     "use_rms_prop": False,
 }
 DQN: dict[str, Any] = {
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "buffer_size": 200_000,
     "learning_starts": 20_000,
-    "batch_size": 512,
+    "batch_size": 256,
     "gamma": 1.0,
     "train_freq": 1,
-    "gradient_steps": 2,
+    "gradient_steps": 8,
     "target_update_interval": 5_120,  # environment steps, all rows together
     "exploration_fraction": 0.5,
     "exploration_initial_eps": 1.0,
