@@ -25,7 +25,11 @@ def from_results(block: Callable[[Line], str]) -> Callable[[], str]:
     @wraps(block)
     def made() -> str:
         path = RESULTS / "analysis.json"
-        return block(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else f"not run yet: `{COMMAND}`"
+        if not path.is_file():
+            return f"not run yet: `{COMMAND}`"
+        results = json.loads(path.read_text(encoding="utf-8"))
+        DATASETS.update(results["titles"])  # with what data says about itself
+        return block(results)
 
     return made
 
@@ -82,6 +86,25 @@ def compared(path: Line, trial: Line) -> str:
     return "not distinguishable in size from what the trial does"
 
 
+def stuck(share: float) -> str:
+    """What has to be said beside an effect where many trainings end at chance."""
+    if share < 0.05:
+        return ""
+    return (
+        f" {share:.0%} of its trainings end at chance, so much of the effect is which paths still learn, and intervals "
+        "that assume normal trials fit such an outcome badly."
+    )
+
+
+def learned_nothing(results: Line) -> str:
+    """How many trainings end at chance, in words."""
+    shares = {(dataset, start): run["at chance"] for dataset, start, run in keyed(results)}
+    stuck = [f"{DATASETS[d]}, {STARTS[s]} start: {share:.0%}" for (d, s), share in shares.items() if share >= 0.005]
+    if not stuck:
+        return "No training ends at chance (below 11 %)."
+    return f"Of all trainings, so many end at chance (below 11 %): {'; '.join(stuck)}; elsewhere none."
+
+
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +121,7 @@ def answer(results: Line) -> str:
             f"{probability(found['p of all'])}). Over all {run['paths']:,} paths, the SD of its effect is "
             f"{interval(sd)} points of test accuracy, {compared(sd, found['sd']['trial'])} "
             f"({interval(found['sd']['trial'])}); it is {interval(share, 0, factor=100)} % of the variance of a single "
-            "training."
+            f"training.{stuck(run['at chance'])}"
         )
     shown = [key for key in keyed(results) if 1 - key[2]["components"]["p of all"] > results["level"]]
     count = len(lines)
@@ -145,6 +168,7 @@ def accuracies(results: Line) -> str:
         [
             table(head, rows),
             words,
+            learned_nothing(results),
             table(["data set", "start", "mean path minus root", "mean path minus target"], beside),
             table(["data set", "start", "best drawn path", "worst drawn path"], choices),
             "Paths are read from the left: `1x3` is three steps of layer 1.",
@@ -270,10 +294,37 @@ def starts(results: Line) -> str:
     )
 
 
+@from_results
+def step_sizes(results: Line) -> str:
+    """The same with other step sizes, beside the report's."""
+    others = results["other steps"]
+    if not others:
+        return "not run yet: `python experiments/growth_paths.py --datasets cifar-10 --learning-rate 1e-3`"
+    rows = []
+    for dataset, start, run in keyed(results):
+        mine = [each for each in others if (each["data set"], each["start"]) == (dataset, start)]
+        for step, each in [("0.005", run), *((each["step"], each) for each in mine)] if mine else []:
+            found = each["accuracy"]
+            rows.append(
+                [
+                    *named(dataset, start),
+                    step,
+                    f"{each['drawn']} x {each['trials']}",
+                    *(f"{found[name]['mean']:.2f}" for name in ("target", "mean path")),
+                    f"{each['at chance']:.0%}",
+                    interval(each["components"]["sd"]["path"]),
+                    difference(each["lead"]["slope"]),
+                ]
+            )
+    head = ["data set", "start", "step size", "paths x trials", "target", "mean path", "at chance", "SD of paths"]
+    return table([*head, "slope over lead"], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "growth-paths-answer": answer,
     "growth-paths-accuracies": accuracies,
     "growth-paths-variance": variance,
     "growth-paths-lead": ahead,
     "growth-paths-starts": starts,
+    "growth-paths-steps": step_sizes,
 }

@@ -13,7 +13,8 @@ alternating paths come beside them. Paths of one trial share the root's weights,
 of new neurons, so what differs between them is their order. ``--all`` trains every path, in shards: all paths that
 share their first eight steps are one shard.
 
-What is finished is a file in ``runs/growth-paths``, so the same command goes on after an interruption. Writes
+What is finished is a file in ``runs/growth-paths`` that holds its settings, so the same command goes on after an
+interruption, and a file that was made with other settings is refused. Writes
 ``docs/results/growth-paths/runs/<dataset>-<start>.npz``; `experiments/growth_paths_analysis.py` reads them.
 """
 
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from agents.arguments import option, run_script
 from agents.parallel import processes, spread
+from experiments.path_parts import about, is_kept, keep, keep_part, read
 from growenv import GrowthConfig
 from growenv.learner import Learner
 from growenv.paths import Lattice, PathProblem
@@ -54,7 +56,6 @@ NAMED = {
     "1212": "12" * 10,
     "2121": "21" * 10,
 }
-RESULTS = Path("docs/results/growth-paths/runs")
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Args:
     folder: str = option("runs/growth-paths", "finished pieces are kept here")
     all: bool = option(False, "train every path, in shards")
     shards: str = option("", "with --all: only these, for example 0-3 of 0-255")
+    out: str = option("docs/results/growth-paths/runs", "folder of the results; of --all beside its shards instead")
     device: str = option("cpu", "where the networks live")
 
 
@@ -187,21 +189,7 @@ def label(dataset: str, start: str, learning_rate: float) -> str:
     return f"{dataset}-{start}" + ("" if learning_rate == Args.learning_rate else f"-lr{learning_rate:g}")
 
 
-def keep(path: Path, arrays: dict[str, Any]) -> None:
-    """Write arrays so that whoever reads finds a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(unfinished, **arrays)
-    unfinished.replace(path)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Arrays that `keep` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def assemble(name: str, wanted: PathProblem, sample: Sample, parts: list[dict[str, Any]]) -> Path:
+def assemble(target: Path, wanted: PathProblem, sample: Sample, parts: list[dict[str, Any]]) -> None:
     """All trials of a data set and start in one file."""
     note = data_note(str(wanted.config.dataset))
     meta = {
@@ -214,7 +202,6 @@ def assemble(name: str, wanted: PathProblem, sample: Sample, parts: list[dict[st
         "minibatch_steps": [int(part["steps"]) for part in parts],
     }
     fixed = [f"{which}_{split}" for which in ("root", "target") for split in ("validation", "test")]
-    target = RESULTS / f"{name}.npz"
     keep(
         target,
         {
@@ -228,7 +215,6 @@ def assemble(name: str, wanted: PathProblem, sample: Sample, parts: list[dict[st
             "meta": np.array(json.dumps(meta, sort_keys=True)),
         },
     )
-    return target
 
 
 # -- the two jobs ----------------------------------------------------------------------------------------------------
@@ -241,12 +227,16 @@ def run_samples(args: Args, chosen: dict[str, PathProblem]) -> None:
     def place(name: str, trial: int) -> Path:
         return Path(args.folder) / f"{name}-{args.paths}" / f"{trial}.npz"
 
-    jobs = [(name, trial) for name in chosen for trial in range(args.trials) if not place(name, trial).exists()]
+    def said(name: str, trial: int) -> str:
+        return about(chosen[name], trial, ends=sample.ends.tolist())
+
+    every = [(name, trial) for name in chosen for trial in range(args.trials)]
+    jobs = [job for job in every if not is_kept(place(*job), said(*job))]
 
     def work(job: tuple[str, int]) -> float:
         name, trial = job
         result = train_trial(chosen[name], trial, sample, args.device)
-        keep(place(name, trial), result)
+        keep_part(place(*job), result, said(*job))
         return float(result["seconds"])
 
     started = time.perf_counter()
@@ -255,7 +245,9 @@ def run_samples(args: Args, chosen: dict[str, PathProblem]) -> None:
         left = (time.perf_counter() - started) / done * (len(jobs) - done)
         say(f"{name}, trial {trial}: {seconds:.0f} s; {done} of {len(jobs)}, about {left / 60:.0f} min to go")
     for name, wanted in chosen.items():
-        say(f"wrote {assemble(name, wanted, sample, [read(place(name, trial)) for trial in range(args.trials)])}")
+        target = Path(args.out) / f"{name}.npz"
+        assemble(target, wanted, sample, [read(place(name, trial)) for trial in range(args.trials)])
+        say(f"wrote {target}")
 
 
 def run_all(args: Args, chosen: dict[str, PathProblem]) -> None:
@@ -267,13 +259,16 @@ def run_all(args: Args, chosen: dict[str, PathProblem]) -> None:
     def place(name: str, trial: int, number: int) -> Path:
         return Path(args.folder) / f"{name}-all" / f"{trial}-{number}.npz"
 
+    def said(name: str, trial: int, number: int) -> str:
+        return about(chosen[name], trial, prefix=int(every[number]))
+
     jobs = [(name, trial, number) for name in chosen for trial in range(args.trials) for number in wanted]
-    missing = [job for job in jobs if not place(*job).exists()]
+    missing = [job for job in jobs if not is_kept(place(*job), said(*job))]
     weight = {number: len(shard(lattice, int(every[number]))) for number in wanted}
 
     def work(job: tuple[str, int, int]) -> float:
         result = train_shard(chosen[job[0]], job[1], int(every[job[2]]), args.device)
-        keep(place(*job), result)
+        keep_part(place(*job), result, said(*job))
         return float(result["seconds"])
 
     started, trained = time.perf_counter(), 0
@@ -288,7 +283,8 @@ def run_all(args: Args, chosen: dict[str, PathProblem]) -> None:
             f"{len(missing)}, about {left / speed / 60:.0f} min to go; everything together {whole / 3600:.1f} h"
         )
     for name, each in chosen.items():
-        if all(place(name, trial, number).exists() for trial in range(args.trials) for number in range(len(every))):
+        parts = [(name, trial, number) for trial in range(args.trials) for number in range(len(every))]
+        if all(is_kept(place(*part), said(*part)) for part in parts):
             say(f"wrote {assemble_all(name, each, args, len(every))}")
 
 
@@ -329,6 +325,10 @@ def main(args: Args) -> int:
             raise ValueError(f"--{flag} {number}: expected at least 1")
     if args.shards and not args.all:
         raise ValueError(f"--shards {args.shards}: shards are of --all; add it")
+    try:
+        torch.device(args.device)  # nothing is put there yet: processes are forked first
+    except RuntimeError as error:
+        raise ValueError(f"--device {args.device}: {str(error).splitlines()[0]}") from error
     chosen = {
         label(dataset, start, args.learning_rate): problem(dataset, start, args.trials, args.learning_rate)
         for dataset in args.datasets or DATASETS

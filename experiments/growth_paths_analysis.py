@@ -27,10 +27,12 @@ from agents.training.run_folder import versions  # noqa: E402
 from experiments.growth_paths_effects import correlation, holm, linear, plain, plain_interval  # noqa: E402
 from experiments.growth_paths_extremes import held_out_range, range_without_effect, shrunken_range  # noqa: E402
 from experiments.growth_paths_figures import draw_all  # noqa: E402
-from experiments.growth_paths_runs import Run, lead, load_all, name_of  # noqa: E402
+from experiments.growth_paths_runs import Run, lead, load_all, load_other_steps, name_of, title  # noqa: E402
 from experiments.growth_paths_statistics import COMPONENTS, LEVEL, Array, Components, components  # noqa: E402
 
 COMMAND = "python experiments/growth_paths_analysis.py"
+CHANCE = 11.0
+"""Percent below which a network of ten classes has learned nothing."""
 
 
 @dataclass
@@ -146,6 +148,7 @@ def one_run(run: Run) -> dict[str, Any]:
         "paths": int(run.stratum_sizes.sum()),
         "trials": int(run.test.shape[1]),
         "accuracy": accuracies(run),
+        "at chance": float(drawn.sample.mean(drawn.test < CHANCE).mean()),
         "components": variance(found, along["slope"]["p"]),
         "extremes": extremes(run),
         "lead": along,
@@ -172,6 +175,7 @@ def analysis(runs: dict[str, dict[str, Run]]) -> dict[str, Any]:
         "command": COMMAND,
         "versions": versions(),
         "level": LEVEL,
+        "titles": {dataset: title(dataset, next(iter(each.values())).note) for dataset, each in runs.items()},
         "runs": found,
         "gradmax minus random": compared,
         "between data sets": [pair for start in ("random", "gradmax") for pair in between(runs, start, matters)],
@@ -196,6 +200,11 @@ def main(args: Args) -> None:
     folder = ROOT / args.results
     runs = load_all(folder / "runs")
     found = analysis(runs)
+    # beside the experiment, so they count in no correction
+    found["other steps"] = [
+        {"data set": dataset, "start": start, "step": step, **one_run(run)}
+        for (dataset, start, step), run in load_other_steps(folder / "runs").items()
+    ]
     write_json(folder / "analysis.json", found)
     draw_all(runs, found, folder)
     for dataset, each in found["runs"].items():

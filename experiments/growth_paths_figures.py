@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.growth_paths_runs import DATASETS, STARTS, Run, lead
+from experiments.growth_paths_runs import DATASETS, STARTS, Run, lead, title
 from experiments.growth_paths_statistics import COMPONENTS, Array
 
 SEQUENTIAL = "cividis"
@@ -135,7 +135,7 @@ def draw_curves(axes: Axes, run: Run, limits: tuple[float, float]) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 
 
-def draw_run(run: Run, same: tuple[Normalize, Normalize, tuple[float, float]], title: str, path: Path) -> None:
+def draw_run(run: Run, same: tuple[Normalize, Normalize, tuple[float, float]], heading: str, path: Path) -> None:
     """The three panels of one data set and start."""
     figure = Figure(figsize=(14, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -143,7 +143,7 @@ def draw_run(run: Run, same: tuple[Normalize, Normalize, tuple[float, float]], t
     draw_places(figure, panels[0], run, same[0])
     draw_paths(figure, panels[1], run, same[1])
     draw_curves(panels[2], run, same[2])
-    figure.suptitle(f"{title}; {run.test.shape[1]} trials", fontsize=12)
+    figure.suptitle(f"{heading}; {run.test.shape[1]} trials", fontsize=12)
     figure.savefig(path, dpi=110)
 
 
@@ -196,7 +196,7 @@ def draw_lead(runs: Mapping[str, Mapping[str, Run]], found: Mapping[str, Mapping
             ends = np.array([-1.0, 1.0])
             line = weights @ means + slope * (ends - weights @ ahead)
             axes.plot(ends, line, color=colour, linewidth=2, marker=mark, markersize=5, label=STARTS[start])
-        axes.set_title(DATASETS[dataset])
+        axes.set_title(title(dataset, next(iter(each.values())).note))
         axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlabel("lead of layer 1\n(−1: layer 2 wholly first, 1: layer 1 wholly first)")
         axes.grid(color="#dddddd", linewidth=0.6)
@@ -210,6 +210,6 @@ def draw_all(runs: Mapping[str, Mapping[str, Run]], found: Mapping[str, Any], fo
     for dataset, each in runs.items():
         same = scales(list(each.values()))
         for start, run in each.items():
-            draw_run(run, same, f"{DATASETS[dataset]}, {STARTS[start]}", folder / f"{dataset}-{start}.png")
+            draw_run(run, same, f"{title(dataset, run.note)}, {STARTS[start]}", folder / f"{dataset}-{start}.png")
     draw_components(found["runs"], folder / "components.png")
     draw_lead(runs, found["runs"], folder / "lead.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -34,6 +35,7 @@ class Run:
         named: whether a path was added on purpose, (P,).
         root_test, target_test: the root and the target network, never grown, (trials,).
         root_validation, target_validation: the same after every decision, (trials, T).
+        note: what the data says about itself; often nothing.
     """
 
     paths: NDArray[np.int64]
@@ -46,6 +48,7 @@ class Run:
     target_test: Array
     root_validation: Array
     target_validation: Array
+    note: str = ""
 
     @property
     def drawn(self) -> Run:
@@ -78,13 +81,14 @@ def load(path: Path) -> Run:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in ARRAYS if name in file.files}
+            note = str(json.loads(str(file["meta"])).get("data_note", "")) if "meta" in file.files else ""
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as a run of growth paths ({error}); {AGAIN}") from error
     if lacking := [name for name in ARRAYS if name not in found]:
         raise ValueError(f"{path} lacks {', '.join(lacking)}; {AGAIN}")
     rates = {name: 100 * found[name].astype(np.float64) for name in ARRAYS if name.endswith(("test", "validation"))}
     whole = {name: found[name].astype(np.int64) for name in ("paths", "stratum", "stratum_sizes")}
-    run = Run(**whole, **rates, named=found["named"].astype(np.bool_))
+    run = Run(**whole, **rates, named=found["named"].astype(np.bool_), note=note)
     if run.validation.ndim != 3:
         raise ValueError(f"{path}: validation of shape {run.validation.shape}, expected (paths, trials, decisions)")
     paths, trials, decisions = run.validation.shape
@@ -94,6 +98,12 @@ def load(path: Path) -> Run:
         if getattr(run, name).shape != shape:
             raise ValueError(f"{path}: {name} has shape {getattr(run, name).shape}, expected {shape}; {AGAIN}")
     return run
+
+
+def title(dataset: str, note: str) -> str:
+    """What a data set is called where its results are shown: with the beginning of what it says about itself."""
+    said = note.partition(" (")[0]
+    return f"{DATASETS[dataset]} ({said})" if said else DATASETS[dataset]
 
 
 def load_all(folder: Path) -> dict[str, dict[str, Run]]:
@@ -110,6 +120,16 @@ def load_all(folder: Path) -> dict[str, dict[str, Run]]:
                 found.setdefault(dataset, {})[start] = load(path)
     if not found:
         raise ValueError(f"no runs of growth paths in {folder}; {AGAIN}")
+    return found
+
+
+def load_other_steps(folder: Path) -> dict[tuple[str, str, str], Run]:
+    """Runs with other step sizes, by data set, start and step size; raises what `load` refuses."""
+    found = {}
+    for dataset in DATASETS:
+        for start in STARTS:
+            for path in sorted(folder.glob(f"{dataset}-{start}-lr*.npz")):
+                found[dataset, start, path.stem.removeprefix(f"{dataset}-{start}-lr")] = load(path)
     return found
 
 

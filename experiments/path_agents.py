@@ -75,6 +75,11 @@ def main(args: Args) -> None:
     torch.set_flush_denormal(True)
     if unknown := sorted(set(args.agents) - set(AGENTS)):
         raise unknown_name("agent", unknown[0], AGENTS)
+    if set(args.agents) != set(AGENTS) and args.out == Args().out:
+        raise ValueError(
+            f"--agents {' '.join(args.agents)}: a file of some agents would replace that of all; give it a folder of "
+            "its own with --out"
+        )
     seeds, wanted = parse_seeds(args.seeds), checkpoints(args.episodes)
     table = PathTable.load(args.table)
     judge = Judge(table, Objective(args.objective, args.price))

@@ -8,7 +8,8 @@ growth steps of four neurons in each layer in any order, and one decision at whi
 trained in every trial, in double precision, so that rounding changes no answer. The configurations below are all that
 there is to know; every table holds its own.
 
-A trial of a table is a file in ``runs/path-tables``, so that an interrupted run goes on where it was. The tables go to
+A trial of a table is a file in ``runs/path-tables`` that holds its settings, so that an interrupted run goes on where
+it was, and a file that was made with other settings is refused. The tables go to
 ``growenv/paths/tables``. ``--check`` trains some paths of each table again and says how far they are from its numbers;
 with ``--live`` it does so in the environment that the table is a table of, which is slower.
 """
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agents.arguments import option, run_script
 from agents.parallel import processes, spread
+from experiments.path_parts import about, is_kept, keep_part, read
 from growenv import GrowthConfig
 from growenv.paths import PathProblem, PathTable
 from growenv.paths.enumeration import count_right
@@ -104,21 +106,20 @@ def main(args: Args) -> int:
 
 def make(name: str, wanted: PathProblem, folder: Path) -> None:
     """Train what is missing of a table and put it together."""
-    missing = [trial for trial in range(len(wanted.trials)) if not (folder / f"{trial}.npz").exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{trial}.npz" for trial in range(len(wanted.trials))]
+    missing = [trial for trial, file in enumerate(files) if not is_kept(file, about(wanted, trial))]
     started = time.perf_counter()
 
     def work(trial: int) -> dict[str, int]:
         training = PathTraining(wanted)
         counted = count_right(training, wanted.lattice.leaves, [trial], ROWS)
-        unfinished = folder / f"{trial}.unfinished.npz"
-        np.savez_compressed(unfinished, validation=counted.validation[0], test=counted.test[0])
-        unfinished.replace(folder / f"{trial}.npz")
+        found = {"validation": counted.validation[0], "test": counted.test[0]}
+        keep_part(files[trial], found, about(wanted, trial))
         return {split: training.samples(split) for split in ("validation", "test")}
 
     for done, (number, _) in enumerate(spread(work, missing), 1):
         say(f"{name}: trial {missing[number]}, {done} of {len(missing)} after {time.perf_counter() - started:.0f} s")
-    parts = [np.load(folder / f"{trial}.npz", allow_pickle=False) for trial in range(len(wanted.trials))]
+    parts = [read(file) for file in files]
     validation, test = (np.stack([part[split] for part in parts]).astype(np.uint16) for split in ("validation", "test"))
     training = PathTraining(wanted)
     samples = {split: training.samples(split) for split in ("validation", "test")}

@@ -322,6 +322,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for dataset, effects, seed in (("mnist", SOMEBODY, 0), ("cifar-10", NOBODY, 20)):
         for number, start in enumerate(("random", "gradmax") if effects is SOMEBODY else ("random",)):
             write_run(folder / "runs" / f"{dataset}-{start}.npz", seed + number, **effects, each=6)
+    write_run(folder / "runs" / "mnist-random-lr0.001.npz", 5, **NOBODY, each=3)
     analysis.main(analysis.Args(results=str(folder)))
     return folder
 
@@ -346,6 +347,8 @@ def test_pages_say_what_was_found(analysed: Path, monkeypatch: pytest.MonkeyPatc
     assert "CIFAR-10, random start: the order of growth **was not shown to matter**" in answer
     for name, block in blocks.BLOCKS.items():
         assert name == "growth-paths-answer" or "| MNIST |" in block()
+    steps = blocks.BLOCKS["growth-paths-steps"]().splitlines()[2:]
+    assert [line.split(" | ")[2:4] for line in steps] == [["0.005", "60 x 5"], ["0.001", "30 x 5"]]
     assert "Better to grow layer 1 first: MNIST" in blocks.BLOCKS["growth-paths-lead"]()
     assert "![MNIST random](results/growth-paths/mnist-random.png)" in blocks.BLOCKS["growth-paths-accuracies"]()
 
@@ -372,3 +375,17 @@ def test_starts_with_different_paths_are_not_compared(analysed: Path) -> None:
     runs["random"].paths[0] = runs["random"].paths[0][::-1]
     with pytest.raises(ValueError, match="different paths"):
         analysis.analysis({"mnist": runs})
+
+
+def test_trainings_that_learned_nothing_are_counted_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    write_run(tmp_path / "runs" / "cifar-10-random.npz", 3, **{**NOBODY, "top": 11.0}, each=6)
+    run = load(tmp_path / "runs" / "cifar-10-random.npz")
+    analysis.main(analysis.Args(results=str(tmp_path)))
+    found = json.loads((tmp_path / "analysis.json").read_text())["runs"]["cifar-10"]["random"]["at chance"]
+    drawn = run.drawn
+    assert 0.2 < found < 0.8
+    assert found == pytest.approx(float(drawn.sample.weights @ (drawn.test < 11.0).mean(axis=1)))
+    monkeypatch.setattr(blocks, "RESULTS", tmp_path)
+    assert f"CIFAR-10, random start: {found:.0%}" in blocks.BLOCKS["growth-paths-accuracies"]()
+    assert f"{found:.0%} of its trainings end at chance" in blocks.BLOCKS["growth-paths-answer"]()

@@ -44,14 +44,14 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(growth_paths, "problem", problem)
     monkeypatch.setattr(growth_paths, "ROOT_WIDTH", 3)
     monkeypatch.setattr(growth_paths, "SHARD_LEVEL", 2)
-    monkeypatch.setattr(growth_paths, "RESULTS", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(growth_paths, "NAMED", {"layer 1 first": "1122", "layer 2 first": "2211", "1212": "1212"})
     return tmp_path
 
 
 def arguments(folder: Path, **options: Any) -> Args:
     given = {"datasets": ["mnist"], "starts": ["gradmax"], "paths": 1, "trials": 2, "folder": str(folder / "runs")}
-    return Args(**{**given, **options})
+    return Args(**{**given, "out": "results", **options})
 
 
 # -- which paths ---------------------------------------------------------------------------------------------------
@@ -212,6 +212,45 @@ def test_another_step_size_has_files_of_its_own(small: Path) -> None:
     assert (small / "runs" / "mnist-gradmax-lr0.02-1" / "0.npz").exists()
 
 
+def test_finished_trials_serve_a_run_with_more_of_them(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    growth_paths.main(arguments(small, trials=1))
+    trained, train = [], growth_paths.train_trial
+
+    def watched(wanted: PathProblem, trial: int, sample: Sample, device: str) -> dict[str, Any]:
+        trained.append(trial)
+        return train(wanted, trial, sample, device)
+
+    monkeypatch.setattr(growth_paths, "train_trial", watched)
+    growth_paths.main(arguments(small))
+    assert trained == [1]
+
+
+@pytest.mark.parametrize("options", [{}, {"all": True}])
+def test_what_was_made_with_other_settings_is_refused(
+    small: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    growth_paths.main(arguments(small, trials=1, **options))
+    monkeypatch.setitem(TINY, "minibatches", 11)
+    with pytest.raises(ValueError, match="npz was made with other settings; remove it, or give another --folder"):
+        growth_paths.main(arguments(small, trials=1, **options))
+
+
+def test_what_was_made_of_other_paths_is_refused(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    growth_paths.main(arguments(small, trials=1))
+    monkeypatch.setattr(growth_paths, "STRATA", 2)
+    with pytest.raises(ValueError, match="0.npz was made with other settings"):
+        growth_paths.main(arguments(small, trials=1))
+
+
+@pytest.mark.parametrize("cut", [0, 300])
+def test_a_damaged_piece_is_refused(small: Path, cut: int) -> None:
+    growth_paths.main(arguments(small, trials=1))
+    path = small / "runs" / "mnist-gradmax-1" / "0.npz"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match="0.npz cannot be read .*; remove it"):
+        growth_paths.main(arguments(small, trials=1))
+
+
 # -- all paths -------------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +306,7 @@ def test_shards_that_are_there_are_not_trained_again(small: Path, monkeypatch: p
         ({"all": True, "shards": "-1"}, "--shards -1: expected a number or a range"),
         ({"all": True, "shards": "3-1"}, "--shards 3-1: expected numbers from 0 to 3, in order"),
         ({"all": True, "shards": "4"}, "--shards 4: expected numbers from 0 to 3, in order"),
+        ({"device": "gpu"}, "--device gpu: Expected one of cpu"),
         ({"learning_rate": -1.0}, "option learning_rate=-1.0: expected a number above 0"),
     ],
 )
@@ -346,6 +386,18 @@ def test_an_interrupted_table_goes_on_where_it_was(tables: Path, monkeypatch: py
     make(tables, tables=["digits"])
     assert trained == [1]
     np.testing.assert_array_equal(PathTable.load(path).validation, whole.validation)
+
+
+def test_a_trial_of_another_table_is_refused(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made with other options, or before files said what they are."""
+    make(tables, tables=["digits"])
+    with monkeypatch.context() as patch:
+        patch.setitem(TINY, "minibatches", 11)
+        with pytest.raises(ValueError, match="0.npz was made with other settings"):
+            make(tables, tables=["digits"])
+    np.savez(tables / "runs" / "digits" / "1.npz", validation=np.zeros(35), test=np.zeros(35))
+    with pytest.raises(ValueError, match="1.npz was made with other settings"):
+        make(tables, tables=["digits"])
 
 
 @pytest.mark.parametrize(

@@ -74,15 +74,17 @@ def test_without_results_the_block_shows_the_command(tmp_path: Path, monkeypatch
     ("seconds", "words"),
     [
         ([9.6, 20.2], "Every seed of PPO ends below .* 10 to 20 s"),
-        ([9.6, None], "1 of 2 seeds of PPO ends below the best fixed order .0.50.; .* 10 s"),
-        ([None, None], "No seed of PPO ends below the best fixed order .0.50."),
+        ([9.6, None], "1 of 2 seeds of PPO ends below the best fixed order on .* .0.50.; .* 10 s"),
+        ([None, None], "No seed of PPO ends below the best fixed order on .* .0.50."),
     ],
 )
 def test_the_sentence_follows_from_the_numbers(seconds: list[float | None], words: str) -> None:
     below = [None if end is None else {"seconds": end, "episodes": 1} for end in seconds]
-    orders = {"one": {"train": 0.005}, "other": {"train": 0.02}}
-    text = block.sentence({"ppo": {"below": {"train": below}}}, {"orders": orders})
+    orders = {"one": {"train": 0.005, "test": 0.03}, "other": {"train": 0.02, "test": 0.01}}
+    last = {"test": {"mean": 0.04, "low": 0.035, "high": 0.045}}
+    text = block.sentence({"ppo": {"below": {"train": below}, "points": [last]}}, {"orders": orders})
     assert re.search(words, text)
+    assert text.endswith("On held-out trials, PPO regrets 4.00 [3.50, 4.50], and that order 3.00.")
 
 
 def test_points_have_no_negative_zero() -> None:

@@ -17,8 +17,14 @@ from growenv.paths.table import PathTable
 
 
 def judge_of(env_id: str, options: Mapping[str, Any]) -> Judge:
-    """The judge for a registered environment of growth paths and the options it is made with."""
+    """The judge for a registered environment of growth paths and the options it is made with.
+
+    Raises:
+        ValueError: it draws other trials than those of ``train``, so that nothing would be held out.
+    """
     given = {**gym.registry[env_id].kwargs, **options}
+    if given.get("split", "train") != "train":
+        raise ValueError(f"split={given['split']!r}: agents learn from 'train' and are judged on 'test' too; leave it")
     table = given.get("table", "digits")
     words = {"kind": "objective", "price": "price", "metric": "metric"}
     objective = Objective(**{field: given[word] for field, word in words.items() if word in given})

@@ -15,6 +15,7 @@ from growenv.batching import first_info, first_observation
 from growenv.paths.lattice import Lattice
 from growenv.paths.table import PathTable
 from growenv.paths.vector_env import MODES, PathsVectorEnv
+from growenv.registry import unknown_name
 
 
 class PathsEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
@@ -147,12 +148,16 @@ class PathsEnv(gym.Env[dict[str, NDArray[np.float32]], np.int64]):
         Args:
             seed: seeds the choice of this and all later trials.
             options: see the class.
+
+        Raises:
+            ValueError: an option that does not exist, or a trial that does not.
         """
         super().reset(seed=seed)
-        given = {("trials" if name == "trial" else name): value for name, value in (options or {}).items()}
-        if given.get("trials") is not None:
-            given["trials"] = [given["trials"]]
-        observations, infos = self.rows.reset(seed=seed, options=given)
+        for name in options or {}:
+            if name != "trial":
+                raise unknown_name("reset option", name, ("trial",))
+        trial = (options or {}).get("trial")
+        observations, infos = self.rows.reset(seed=seed, options=None if trial is None else {"trials": [trial]})
         return first_observation(observations), first_info(infos)
 
     def step(self, action: np.int64 | int) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:

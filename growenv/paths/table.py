@@ -149,7 +149,10 @@ class PathTable:
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: an unknown name, a damaged file, or one that holds something else.
+            TypeError: neither a name nor a path.
         """
+        if not isinstance(source, str | os.PathLike):
+            raise TypeError(f"table={source!r}: expected a PathTable, one of {', '.join(NAMES)}, or the path of a file")
         path = _path(source)
         if not path.is_file():
             known = "it should have come with growenv: install growenv again" if path.parent == FOLDER else "check it"

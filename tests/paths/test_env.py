@@ -47,8 +47,6 @@ def test_both_checkers_pass_without_a_warning(env_id: str, render_mode: str | No
 
 @pytest.mark.parametrize("env_id", PATHS)
 def test_the_checkers_pass_on_the_tables_that_come_with_growenv(env_id: str) -> None:
-    if not (module.FOLDER / f"{PATHS[env_id]}.npz").is_file():
-        pytest.skip("the table is not there yet")
     both_checks(gym.make(env_id, objective="anytime", price=0.1), render=False)
     env = gym.make_vec(env_id, 64, split="test")
     env.reset(seed=0)
@@ -131,7 +129,8 @@ def test_frames_are_those_of_the_row() -> None:
     ("call", "said"),
     [
         (lambda env: env.reset(options={"trial": 2}), "expected numbers from 0 to 1"),
-        (lambda env: env.reset(options={"trails": 1}), "unknown reset option 'trails'"),
+        (lambda env: env.reset(options={"trails": 1}), "unknown reset option 'trails'; did you mean 'trial'"),
+        (lambda env: env.reset(options={"trials": [1]}), "unknown reset option 'trials'; did you mean 'trial'"),
         (lambda env: env.reset(options={"trial": [0, 1]}), "numbers of trials"),
         (lambda env: env.step(3), "expected numbers from 0 to 2"),
         (lambda env: env.step(0.5), "expected 1 integers"),

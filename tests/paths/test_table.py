@@ -282,3 +282,9 @@ def test_a_problem_with_objects_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="register it under a name"):
         PathTable(about, zeros, zeros, {"validation": 1, "test": 1}).save(tmp_path / "table.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("source", [None, 3, ["digits"]])
+def test_what_is_neither_a_name_nor_a_path_is_refused(source: Any) -> None:
+    with pytest.raises(TypeError, match="expected a PathTable, one of digits, fashion-mnist, or the path"):
+        PathTable.load(source)

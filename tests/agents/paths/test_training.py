@@ -58,6 +58,18 @@ def test_the_judge_has_the_options_of_the_environment() -> None:
     assert (objective.kind, objective.price, objective.metric) == ("anytime", 0.25, "test")
 
 
+def test_held_out_trials_are_not_trained_on(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of held-out trials would not be what they are called."""
+    for split in ("test", "all"):
+        with pytest.raises(ValueError, match=f"split='{split}': agents learn from 'train'"):
+            judge_of(ID, {"table": TABLE, "split": split})
+    place = words.index("price:0.1")
+    with pytest.raises(SystemExit):
+        train_agent.command([*words[:place], "split:test", *words[place:], "-n", "40"])
+    shown = capsys.readouterr()
+    assert "split='test'" in shown.err and "steps" not in shown.out, "nothing was trained"
+
+
 def test_a_run_trains_compares_and_resumes(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
