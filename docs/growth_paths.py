@@ -127,7 +127,17 @@ def answer(results: Line) -> str:
     count = len(lines)
     head = f"The order of growth {verdict(0.0 if shown else 1.0, results['level'])}"
     head += f" in {len(shown)} of {count} experiments." if shown else f" in any of {count} experiments."
-    return "\n\n".join([head, "\n".join(lines), f"Made by `{results['command']}`."])
+    return "\n\n".join([head, "\n".join(lines), *other_steps(results["other steps"])])
+
+
+def other_steps(others: Sequence[Line]) -> list[str]:
+    """What becomes of the effect with another step size, in one sentence for all runs with one."""
+    said = [
+        f"{DATASETS[each['data set']]}, {STARTS[each['start']]} start, at {each['step']}: "
+        f"{interval(each['components']['sd']['path'])} points, {each['at chance']:.0%} of trainings at chance"
+        for each in others
+    ]
+    return [f"With another step size, on fewer paths and trials, the SD is: {'; '.join(said)}."] if said else []
 
 
 @from_results
@@ -299,7 +309,7 @@ def step_sizes(results: Line) -> str:
     """The same with other step sizes, beside the report's."""
     others = results["other steps"]
     if not others:
-        return "not run yet: `python experiments/growth_paths.py --datasets cifar-10 --learning-rate 1e-3`"
+        return "not run yet: `python experiments/growth_paths.py --datasets cifar-10 --learning-rate 1e-3 --paths 5 --trials 3`"
     rows = []
     for dataset, start, run in keyed(results):
         mine = [each for each in others if (each["data set"], each["start"]) == (dataset, start)]
