@@ -309,7 +309,8 @@ def step_sizes(results: Line) -> str:
     """The same with other step sizes, beside the report's."""
     others = results["other steps"]
     if not others:
-        return "not run yet: `python experiments/growth_paths.py --datasets cifar-10 --learning-rate 1e-3 --paths 5 --trials 3`"
+        other = "--datasets cifar-10 --learning-rate 1e-3 --paths 5 --trials 3"
+        return f"not run yet: `python experiments/growth_paths.py {other}`"
     rows = []
     for dataset, start, run in keyed(results):
         mine = [each for each in others if (each["data set"], each["start"]) == (dataset, start)]
