@@ -236,6 +236,17 @@ def variance(results: Line) -> str:
     )
 
 
+def better(lead: Line) -> str:
+    """Which layer should be ahead, and whether wholly, from the slope at even growth and the bend."""
+    slope, bend = lead["slope"], lead["bend"]
+    if slope["low"] <= 0 <= slope["high"]:
+        return "Neither layer first was shown to be better"
+    layer = 1 if slope["mean"] > 0 else 2
+    if bend["high"] < 0 and -bend["mean"] > abs(slope["mean"]):
+        return f"Better to have layer {layer} ahead, but not wholly first, which loses against even growth"
+    return f"Better to grow layer {layer} first"
+
+
 @from_results
 def ahead(results: Line) -> str:
     """How accuracy follows the lead of layer 1."""
@@ -245,16 +256,8 @@ def ahead(results: Line) -> str:
     ]
     groups: dict[str, list[str]] = {}
     for dataset, start, run in keyed(results):
-        slope = run["lead"]["slope"]
-        said = (
-            "not told apart" if slope["low"] <= 0 <= slope["high"] else f"layer {1 if slope['mean'] > 0 else 2} first"
-        )
-        groups.setdefault(said, []).append(f"{DATASETS[dataset]} with {STARTS[start]} start")
-    words = [
-        f"- {'Better to grow ' + said if said != 'not told apart' else 'Neither layer first was shown to be better'}: "
-        f"{joined(where)}."
-        for said, where in groups.items()
-    ]
+        groups.setdefault(better(run["lead"]), []).append(f"{DATASETS[dataset]} with {STARTS[start]} start")
+    words = [f"- {said}: {joined(where)}." for said, where in groups.items()]
     return "\n\n".join(
         [
             table(["data set", "start", "slope, points for a whole lead", "bend, points"], rows),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from experiments.growth_paths_statistics import Array, Sample
+from growenv.paths.lattice import Lattice
+from growenv.paths.planning import path_numbers
 
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10"}
 STARTS = {"random": "random start", "gradmax": "GradMax start"}
@@ -134,19 +137,18 @@ def load_other_steps(folder: Path) -> dict[tuple[str, str, str], Run]:
 
 
 def lead(paths: ArrayLike) -> Array:
-    """How far layer 1 is ahead of layer 2 along paths (P, T), from -1 to 1; as `Lattice.lead`, without the lattice."""
+    """`Lattice.lead` of some paths, (P, T) to (P,): how far layer 1 is ahead of layer 2, from -1 to 1."""
     actions = np.asarray(paths)
-    ahead = np.zeros(actions.shape)
-    for action, sign in ((1, 1.0), (2, -1.0)):
-        done = np.cumsum(actions == action, axis=1)
-        ahead += sign * done / np.maximum(done[:, -1:], 1)
-    # largest where all waits lie between layer 1 and layer 2
-    first = np.array([[1, 0, 2]]).repeat([np.sum(actions[0] == action) for action in (1, 0, 2)], axis=1)
-    most = 0.0
-    for action, sign in ((1, 1.0), (2, -1.0)):
-        done = np.cumsum(first == action, axis=1)
-        most += sign * float((done / np.maximum(done[:, -1:], 1)).sum())
-    return np.asarray(ahead.sum(axis=1) / most)
+    waits, first, second = np.bincount(actions[0], minlength=3).tolist()
+    lattice, leads = _leads(waits, first, second)
+    return leads[path_numbers(lattice, actions)]
+
+
+@cache
+def _leads(waits: int, first: int, second: int) -> tuple[Lattice, Array]:
+    """A lattice and the leads of all its paths."""
+    lattice = Lattice((first, second), waits)
+    return lattice, lattice.lead()
 
 
 WORDS = ("layer", "alternating")

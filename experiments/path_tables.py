@@ -110,12 +110,10 @@ def make(name: str, wanted: PathProblem, folder: Path) -> None:
     missing = [trial for trial, file in enumerate(files) if not is_kept(file, about(wanted, trial))]
     started = time.perf_counter()
 
-    def work(trial: int) -> dict[str, int]:
-        training = PathTraining(wanted)
-        counted = count_right(training, wanted.lattice.leaves, [trial], ROWS)
+    def work(trial: int) -> None:
+        counted = count_right(PathTraining(wanted), wanted.lattice.leaves, [trial], ROWS)
         found = {"validation": counted.validation[0], "test": counted.test[0]}
         keep_part(files[trial], found, about(wanted, trial))
-        return {split: training.samples(split) for split in ("validation", "test")}
 
     for done, (number, _) in enumerate(spread(work, missing), 1):
         say(f"{name}: trial {missing[number]}, {done} of {len(missing)} after {time.perf_counter() - started:.0f} s")

@@ -389,3 +389,20 @@ def test_trainings_that_learned_nothing_are_counted_and_said(tmp_path: Path, mon
     monkeypatch.setattr(blocks, "RESULTS", tmp_path)
     assert f"CIFAR-10, random start: {found:.0%}" in blocks.BLOCKS["growth-paths-accuracies"]()
     assert f"{found:.0%} of its trainings end at chance" in blocks.BLOCKS["growth-paths-answer"]()
+
+
+@pytest.mark.parametrize(
+    ("slope", "bend", "said"),
+    [
+        ((-1.0, 1.0), (-9.0, -8.0), "Neither layer first was shown to be better"),
+        ((1.0, 3.0), (-1.5, -0.5), "Better to grow layer 1 first"),
+        ((-3.0, -1.0), (4.0, 9.0), "Better to grow layer 2 first"),
+        ((-3.0, -1.0), (-9.0, 1.0), "Better to grow layer 2 first"),
+        ((-3.0, -1.0), (-4.0, -3.0), "Better to have layer 2 ahead, but not wholly first"),
+    ],
+)
+def test_a_layer_is_first_only_where_extremes_do_not_lose(
+    slope: tuple[float, float], bend: tuple[float, float], said: str
+) -> None:
+    line = {name: {"low": a, "high": b, "mean": (a + b) / 2} for name, (a, b) in (("slope", slope), ("bend", bend))}
+    assert blocks.better(line).startswith(said)

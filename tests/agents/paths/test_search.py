@@ -107,4 +107,5 @@ def test_exchanges_keep_the_counts_and_are_all_equally_likely() -> None:
 def test_exchanged_paths_are_paths() -> None:
     lattice = Lattice((3, 3), 1)
     paths = lattice.path(lattice.leaves)
-    lattice.follow(exchanged(paths, np.random.default_rng(0)))
+    ends = lattice.follow(exchanged(paths, np.random.default_rng(0)))[:, -1]  # refuses what is no path
+    assert np.isin(ends, lattice.leaves).all() and (ends != lattice.leaves).all()
