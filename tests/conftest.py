@@ -24,6 +24,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """Scripts flush subnormal numbers for their whole process; the test that comes next must not inherit it."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def real_data() -> None:
     """Skips where the real data sets are not at hand."""

@@ -47,7 +47,6 @@ def untrained(folder: Path, seed: int) -> Path:
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate.torch, "set_num_threads", lambda count: None)
-    monkeypatch.setattr(evaluate.torch, "set_flush_denormal", lambda flush: None)
 
 
 def test_whole_job_in_a_small_environment_can_be_verified(
