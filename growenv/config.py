@@ -54,7 +54,7 @@ class GrowthConfig:
         optimizer: ``adam`` or ``sgd``.
         learning_rate: its step size.
         loss: ``cross-entropy``, or ``squared-error`` between outputs and one-hot targets. Losses that are observed and
-            reported stay cross-entropies, so that they compare.
+            reported stay cross-entropies, so that they compare; what a protection adds stays as its paper has it.
         precision: ``float32``, or ``float64`` for runs that rounding must not change.
         protection: what guards old tasks: ``freeze`` or ``finetune``, or an object.
         scenario: who may know which task it is, and what counts as an answer: ``task-incremental``,

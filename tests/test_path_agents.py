@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from agents.paths.by_name import AGENTS, OPTIONS
 from experiments import path_agents
 from tests.agents.paths.synthetic import made_up
 
@@ -58,6 +59,17 @@ def test_another_objective_is_another_run(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 3
     names = {path.name for path in (tmp_path / "out").glob("*.json")}
     assert names == {"small-final.json", "small-anytime.json", "small-final-price-0.5.json"}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_another_hyper_parameter_is_another_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = path_agents.Run(name, 0, 32)
+    files = {run.file(tmp_path, "table")}
+    for option, value in OPTIONS[name].items():
+        with monkeypatch.context() as changed:
+            changed.setitem(OPTIONS[name], option, f"not {value}")
+            files.add(run.file(tmp_path, "table"))
+    assert len(files) == 1 + len(OPTIONS[name]) > 1
 
 
 def test_unknown_agents_are_refused(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 from agents.algorithms import SEED_STRIDE
 from agents.paths.judging import Judge
-from agents.paths.learning import LEARNERS, Learner
+from agents.paths.learning import LEARNERS, MLP, Learner
 from agents.paths.sampling import Agent, Sampler
-from agents.paths.search import SEARCHES
+from agents.paths.search import SEARCHES, search_agent
 from agents.paths.tabular import TABULAR, tabular_agent
 from growenv.registry import unknown_name
 
-AGENTS = (*LEARNERS, *TABULAR, *SEARCHES)
-"""Networks, tables, searches."""
+OPTIONS: dict[str, dict[str, Any]] = {**LEARNERS, **TABULAR, **SEARCHES}
+"""Hyper-parameters by name: of networks, tables, searches."""
+AGENTS = tuple(OPTIONS)
 ROWS = {"ppo": 256, "a2c": 64, "dqn": 256}
 """Episodes that an agent plays at once; others play `FEW`."""
 FEW = 32
@@ -21,7 +22,8 @@ FEW = 32
 
 def recipe(name: str) -> dict[str, Any]:
     """What an agent is made with besides its seed, plain types; two agents with equal recipes and seeds are equal."""
-    return {"agent": name, "rows": ROWS.get(name, FEW), "options": LEARNERS.get(name, {})}
+    made: dict[str, Any] = {"agent": name, "rows": ROWS.get(name, FEW), "options": OPTIONS[name]}
+    return {**made, "network": MLP} if name in LEARNERS else made
 
 
 def make_agent(name: str, judge: Judge, seed: int, rows: int = 0) -> Agent:
@@ -42,4 +44,4 @@ def make_agent(name: str, judge: Judge, seed: int, rows: int = 0) -> Agent:
     if name in LEARNERS:
         return Learner(name, env, seed)
     sampler = Sampler(env, seed * SEED_STRIDE)
-    return SEARCHES[name](sampler, seed) if name in SEARCHES else tabular_agent(name, sampler, seed)
+    return (search_agent if name in SEARCHES else tabular_agent)(name, sampler, seed)

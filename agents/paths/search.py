@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,7 @@ from agents.paths.orders import Paths, playing, random_paths
 from agents.paths.sampling import Sampler, Watch
 from agents.policy import Policy
 from growenv.paths.planning import path_numbers
-
-PRIOR = 4.0
-"""Imagined plays of every path with the mean return of all: one lucky play does not make a path the best."""
+from growenv.registry import unknown_name
 
 
 class Notes:
@@ -21,9 +20,17 @@ class Notes:
 
     Args:
         paths: number of all paths.
+        prior: imagined plays of every path with the mean return of all, so that one lucky play does not make a path the
+            best.
+
+    Raises:
+        ValueError: a negative number of plays.
     """
 
-    def __init__(self, paths: int) -> None:
+    def __init__(self, paths: int, prior: float) -> None:
+        if not prior >= 0.0:
+            raise ValueError(f"prior={prior!r}: expected a number of plays of at least 0")
+        self.prior = prior
         self.plays = np.zeros(paths)
         self.totals = np.zeros(paths)
 
@@ -33,9 +40,9 @@ class Notes:
         np.add.at(self.totals, numbers, returns)
 
     def score(self, numbers: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float64]:
-        """Mean returns of paths by number, drawn towards the mean of all plays by `PRIOR` plays of it."""
+        """Mean returns of paths by number, drawn towards the mean of all plays by `prior` plays of it."""
         middle = self.totals.sum() / max(self.plays.sum(), 1.0)
-        shrunk: NDArray[np.float64] = (self.totals[numbers] + PRIOR * middle) / (self.plays[numbers] + PRIOR)
+        shrunk: NDArray[np.float64] = (self.totals[numbers] + self.prior * middle) / (self.plays[numbers] + self.prior)
         return shrunk
 
     def best(self) -> int:
@@ -49,12 +56,13 @@ class PathSearch:
     Args:
         sampler: plays the episodes.
         seed: seed of what is proposed.
+        prior: see `Notes`.
     """
 
-    def __init__(self, sampler: Sampler, seed: int) -> None:
+    def __init__(self, sampler: Sampler, seed: int, prior: float = 4.0) -> None:
         self.sampler, self.lattice = sampler, sampler.lattice
         self.generator = np.random.default_rng(seed)
-        self.notes = Notes(self.lattice.paths)
+        self.notes = Notes(self.lattice.paths, prior)
 
     def learn(self, episodes: int, watch: Watch) -> None:
         """Play batches until so many episodes have been played; see `agents.paths.sampling.Agent`."""
@@ -97,6 +105,7 @@ class RegularisedEvolution(PathSearch):
         seed: seed of population, samples and mutations.
         population: members P.
         sample: members that compete to be the parent of a child S.
+        prior: see `Notes`.
 
     Source: Real et al. 2019, arXiv 1802.01548, algorithm 1, with its P = 100 and S = 25.
 
@@ -104,10 +113,12 @@ class RegularisedEvolution(PathSearch):
         ValueError: a sample or a population of impossible size.
     """
 
-    def __init__(self, sampler: Sampler, seed: int, population: int = 100, sample: int = 25) -> None:
+    def __init__(
+        self, sampler: Sampler, seed: int, population: int = 100, sample: int = 25, prior: float = 4.0
+    ) -> None:
         if not 1 <= sample <= population:
             raise ValueError(f"sample={sample}, population={population}: expected 1 <= sample <= population")
-        super().__init__(sampler, seed)
+        super().__init__(sampler, seed, prior)
         self.sample = sample
         self.members: deque[tuple[Paths, int]] = deque(maxlen=population)
 
@@ -152,9 +163,25 @@ def exchanged(paths: Paths, generator: np.random.Generator) -> Paths:
     return changed
 
 
-SEARCHES: dict[str, type[PathSearch]] = {
+_KINDS: dict[str, type[PathSearch]] = {
     "random-search": RandomSearch,
     "evolution": RegularisedEvolution,
     "hill-climbing": HillClimbing,
 }
-"""Searches by name; each is built from a sampler and a seed."""
+SEARCHES: dict[str, dict[str, Any]] = {
+    "random-search": {"prior": 4.0},
+    "evolution": {"population": 100, "sample": 25, "prior": 4.0},
+    "hill-climbing": {"prior": 4.0},
+}
+"""Hyper-parameters by name."""
+
+
+def search_agent(name: str, sampler: Sampler, seed: int) -> PathSearch:
+    """The search called `name`.
+
+    Raises:
+        UnknownNameError: no such search.
+    """
+    if name not in SEARCHES:
+        raise unknown_name("search", name, SEARCHES)
+    return _KINDS[name](sampler, seed, **SEARCHES[name])

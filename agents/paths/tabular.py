@@ -7,6 +7,7 @@ They react to nothing but their own actions, so each would play one fixed path.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from agents.policy import Policy
 from growenv.paths.lattice import Lattice
 from growenv.registry import unknown_name
 
-RATE_POWER = 0.8
-"""The n-th visit moves a value by n^-0.8 of the way (Even-Dar and Mansour 2003, JMLR 5, find powers near this best)."""
 STATES = ("node", "place")
 
 
@@ -88,21 +87,27 @@ class QLearning(TabularAgent):
         states: ``node``, everything that was done in order, or ``place``, only how often. Places are few, so values are
             learned soon, but what the order changes is averaged out.
         epsilon: share of random actions at the beginning; it falls in a straight line to 0 at the end.
+        rate_power: the n-th visit moves a value by n^-rate_power of the way.
 
-    Source: Watkins and Dayan 1992, doi 10.1007/BF00992698; replay backwards: Lin 1992, doi 10.1007/BF00992699.
+    Source: Watkins and Dayan 1992, doi 10.1007/BF00992698; replay backwards: Lin 1992, doi 10.1007/BF00992699; powers
+    near the default are best in Even-Dar and Mansour 2003, JMLR 5.
 
     Raises:
         UnknownNameError: other states.
-        ValueError: an epsilon outside [0, 1].
+        ValueError: an epsilon outside [0, 1], or a power outside (0.5, 1], with which values do not settle.
     """
 
-    def __init__(self, sampler: Sampler, seed: int, states: str = "node", epsilon: float = 0.3) -> None:
+    def __init__(
+        self, sampler: Sampler, seed: int, states: str = "node", epsilon: float = 0.3, rate_power: float = 0.8
+    ) -> None:
         if states not in STATES:
             raise unknown_name("kind of states", states, STATES)
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon={epsilon!r}: expected a share of actions from 0 to 1")
+        if not 0.5 < rate_power <= 1.0:
+            raise ValueError(f"rate_power={rate_power!r}: expected a power above 0.5 and at most 1")
         super().__init__(sampler, seed)
-        self.epsilon = epsilon
+        self.epsilon, self.rate_power = epsilon, rate_power
         self.state = places(self.lattice) if states == "place" else np.arange(self.lattice.nodes)
         self.q = np.zeros((int(self.state.max()) + 1, self.lattice.actions))
         self.visits = np.zeros_like(self.q)
@@ -136,7 +141,7 @@ class QLearning(TabularAgent):
             target = np.bincount(where, weights=rewards[:, time] + follows) / counts
             q, visits = self.q.reshape(-1), self.visits.reshape(-1)
             visits[pairs] += counts
-            rate = np.minimum(1.0, counts / visits[pairs] ** RATE_POWER)
+            rate = np.minimum(1.0, counts / visits[pairs] ** self.rate_power)
             q[pairs] += rate * (target - q[pairs])
 
 
@@ -197,7 +202,12 @@ class ThompsonSampling(TabularAgent):
         return float(np.sqrt(max(self.squares / played - (self.totals[0] / played) ** 2, 0.0)))
 
 
-TABULAR = ("q-learning", "q-learning-places", "thompson")
+TABULAR: dict[str, dict[str, Any]] = {
+    "q-learning": {"states": "node", "epsilon": 0.3, "rate_power": 0.8},
+    "q-learning-places": {"states": "place", "epsilon": 0.3, "rate_power": 0.8},
+    "thompson": {"temper": 0.5},
+}
+"""Hyper-parameters by name."""
 
 
 def tabular_agent(name: str, sampler: Sampler, seed: int) -> TabularAgent:
@@ -206,8 +216,7 @@ def tabular_agent(name: str, sampler: Sampler, seed: int) -> TabularAgent:
     Raises:
         UnknownNameError: no such agent.
     """
-    if name == "thompson":
-        return ThompsonSampling(sampler, seed)
-    if name in TABULAR:
-        return QLearning(sampler, seed, states="place" if name.endswith("places") else "node")
-    raise unknown_name("tabular agent", name, TABULAR)
+    if name not in TABULAR:
+        raise unknown_name("tabular agent", name, TABULAR)
+    kind = ThompsonSampling if name == "thompson" else QLearning
+    return kind(sampler, seed, **TABULAR[name])

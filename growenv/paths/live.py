@@ -29,7 +29,7 @@ def play_live(
         Validation accuracy after every decision, (K, P, T), and inner-test accuracy at the end, (K, P).
 
     Raises:
-        ValueError: no whole paths of the lattice.
+        ValueError: no whole paths of the lattice, or hardware without room for one of them.
     """
     paths = np.atleast_2d(np.asarray(actions))
     problem.lattice.follow(paths)
@@ -42,6 +42,12 @@ def play_live(
     infos: dict[str, NDArray[np.float64]] = {}
     for decision, chosen in enumerate(np.tile(paths, (len(trials), 1)).T):
         infos = env.step(chosen)[-1]
+        if refused := np.flatnonzero(infos["invalid_action"]).tolist():
+            path = refused[0] % len(paths)
+            raise ValueError(
+                f"meter={problem.config.meter!r} has no room for decision {decision} of path {path}; "
+                "tables suppose that all growth fits: use a meter that counts, such as 'parameters'"
+            )
         validation[decision] = infos["validation_accuracy"]
     shape = (len(trials), len(paths))
     return validation.T.reshape(*shape, -1), np.asarray(infos["acc"], dtype=np.float64).reshape(shape)

@@ -69,6 +69,8 @@ class PathProblem:
             raise ValueError(f"where={config.where!r}: actions of paths name no region; use where='auto'")
         if config.max_hidden != self.target:
             raise ValueError(f"max_hidden={config.max_hidden}: the paths lead from {config.hidden} to {self.target}")
+        if config.budget[1] < 1.0:
+            raise ValueError(f"budget={config.budget}: all paths end in the largest network; use budget=1.0")
 
     @cached_property
     def lattice(self) -> Lattice:

@@ -22,9 +22,10 @@ def problem(steps: tuple[int, ...] = (2, 1), waits: int = 0, trials: int = 2, **
         "amounts": (1,),
         "protection": "finetune",
         "meter": "parameters",
+        "budget": 1.0,
         **options,
     }
-    return PathProblem(GrowthConfig(**given), steps, waits, tuple(range(trials)))
+    return PathProblem(GrowthConfig.from_options(**given), steps, waits, tuple(range(trials)))
 
 
 def random_table(

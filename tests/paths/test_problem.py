@@ -43,7 +43,7 @@ def test_trials_differ_in_their_inner_seed_only() -> None:
 
 def test_paths_are_episodes_of_the_growth_environment() -> None:
     """Actions mean the same there, the widths are the same, and every action of a path fits."""
-    about = problem((2, 1), 1, minibatches=1, budget=(1.0, 1.0))
+    about = problem((2, 1), 1, minibatches=1)
     env = GrowthVectorEnv(2, about.config, autoreset_mode="DISABLED")
     assert env.single_action_space.n == about.lattice.actions
     env.reset(options={"contexts": list(about.contexts)})
@@ -83,6 +83,7 @@ def test_problems_with_objects_cannot_be_written() -> None:
         ({"max_hidden": (4, 2)}, r"max_hidden=\(4, 2\): the paths lead from \(1, 1\) to \(3, 2\)"),
         ({"amounts": (2,)}, r"max_hidden=\(3, 2\): the paths lead from \(1, 1\) to \(5, 3\)"),
         ({"hidden": (1, 0)}, r"hidden=\(1, 0\): paths have no layers that are absent at first; expected widths >= 1"),
+        ({"budget": 0.9}, r"budget=\(0.9, 0.9\): all paths end in the largest network; use budget=1.0"),
         ({"where": "tile", "meter": "mosaic"}, "where='tile': actions of paths name no region; use where='auto'"),
         ({"hidden": (1,), "max_hidden": (3,)}, r"steps=\(2, 1\): expected a number for each of the 1 hidden layers"),
     ],

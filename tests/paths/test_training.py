@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from growenv import GrowthVectorEnv
 from growenv.growth import OPERATORS
+from growenv.hardware import Architecture
+from growenv.hardware.simple import CountingMeter, parameters
 from growenv.networks.layout import round_up
 from growenv.paths import PathProblem
 from growenv.paths.enumeration import Counted, count_right
+from growenv.paths.live import play_live
 from growenv.paths.training import PathTraining
 from growenv.protection import PROTECTIONS
 from tests.paths.tables import problem
@@ -41,18 +44,7 @@ def small(steps: tuple[int, ...] = (2, 1), waits: int = 0, trials: int = 2, **op
 @cache
 def played(about: PathProblem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Every path of every trial as an episode of the environment: validation (trials, P, T) and test (trials, P)."""
-    paths = about.lattice.path(about.lattice.leaves)
-    actions = np.tile(paths, (len(about.trials), 1))
-    contexts = [context for context in about.contexts for _ in paths]
-    env = GrowthVectorEnv(len(actions), about.config, autoreset_mode="DISABLED")
-    env.reset(options={"contexts": contexts})
-    validation = np.zeros(actions.shape)
-    for place, now in enumerate(actions.T):
-        *_, infos = env.step(now)
-        assert not infos["invalid_action"].any()
-        validation[:, place] = infos["validation_accuracy"]
-    shape = (len(about.trials), *paths.shape)
-    return validation.reshape(shape), infos["acc"].reshape(shape[:2])
+    return play_live(about, about.lattice.path(about.lattice.leaves), range(len(about.trials)))
 
 
 def counted(about: PathProblem, trials: tuple[int, ...] | None = None, most_rows: int = 64) -> Counted:
@@ -247,3 +239,23 @@ def test_protections_that_take_part_in_training_are_refused(protection: str) -> 
 def test_scenarios_that_hide_boundaries_are_refused() -> None:
     with pytest.raises(ValueError, match="scenario='task-free': .* use 'task-incremental'"):
         PathTraining(small(scenario="task-free"))
+
+
+class OneLayerFirst(CountingMeter):
+    """Hardware without room for the second layer until the first one is whole."""
+
+    def refuse(self, architecture: Architecture, layer: ArrayLike, *others: Any) -> NDArray[np.int8]:
+        return ((np.asarray(layer) == 1) & (architecture.widths[:, 0] < 11)).astype(np.int8)
+
+
+def test_the_environment_has_room_for_every_path_or_says_so() -> None:
+    about = small(meter=OneLayerFirst("one layer first", "parameters", parameters))
+    validation, test = play_live(about, [[1, 1, 2]], [1, 0])
+    assert validation.shape == (2, 1, 3) and test.shape == (2, 1)
+    with pytest.raises(ValueError, match=r"meter=.* has no room for decision 1 of path 1; .* use a meter that counts"):
+        play_live(about, [[1, 1, 2], [1, 2, 1]], [0, 1])
+
+
+def test_only_whole_paths_are_played() -> None:
+    with pytest.raises(ValueError, match="paths of 2 actions: expected whole ones, of 3"):
+        play_live(small(), [[1, 2]], [0])

@@ -16,7 +16,13 @@ def problem(steps: tuple[int, ...], waits: int, trials: int) -> PathProblem:
     wanted = tuple(4 + 2 * step for step in steps)
     hidden, decisions = (4,) * len(steps), sum(steps) + waits
     config = GrowthConfig(
-        dataset="digits", tasks=1, hidden=hidden, max_hidden=wanted, amounts=(2,), decisions=decisions
+        dataset="digits",
+        tasks=1,
+        hidden=hidden,
+        max_hidden=wanted,
+        amounts=(2,),
+        decisions=decisions,
+        budget=(1.0, 1.0),
     )
     return PathProblem(config, steps, waits, tuple(range(trials)))
 

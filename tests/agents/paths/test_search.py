@@ -9,8 +9,9 @@ import pytest
 
 from agents.paths.judging import Judge
 from agents.paths.sampling import Sampler
-from agents.paths.search import PRIOR, SEARCHES, Notes, RegularisedEvolution, exchanged
+from agents.paths.search import SEARCHES, Notes, RandomSearch, RegularisedEvolution, exchanged, search_agent
 from growenv.paths.lattice import Lattice
+from growenv.registry import UnknownNameError
 from tests.agents.paths.synthetic import made_up
 
 JUDGE = Judge(made_up((3, 3), 1))  # 140 paths
@@ -41,15 +42,15 @@ def test_a_walk_notes_nodes_and_rewards() -> None:
 
 
 def test_scores_are_drawn_towards_the_mean_of_all_plays() -> None:
-    notes = Notes(3)
+    notes = Notes(3, prior=3.0)
     notes.add(np.array([0, 0, 2]), np.array([1.0, 1.0, 4.0]))  # mean 2
-    assert notes.score().tolist() == pytest.approx([(2 + 2 * PRIOR) / (2 + PRIOR), 2.0, (4 + 2 * PRIOR) / (1 + PRIOR)])
-    assert notes.score(np.array([2, 2])).tolist() == pytest.approx([(4 + 2 * PRIOR) / (1 + PRIOR)] * 2)
+    assert notes.score().tolist() == pytest.approx([(2 + 3 * 2) / (2 + 3), 2.0, (4 + 3 * 2) / (1 + 3)])
+    assert notes.score(np.array([2, 2])).tolist() == pytest.approx([2.5, 2.5])
     assert notes.best() == 2
 
 
 def test_a_path_that_was_never_played_is_not_the_best() -> None:
-    notes = Notes(2)
+    notes = Notes(2, prior=4.0)
     notes.add(np.array([1, 1]), np.array([-1.0, -3.0]))
     assert notes.best() == 1
 
@@ -57,7 +58,7 @@ def test_a_path_that_was_never_played_is_not_the_best() -> None:
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_finds_the_best_path_and_stops_at_its_budget(name: str) -> None:
     seen: list[int] = []
-    search = SEARCHES[name](sampler(), 0)
+    search = search_agent(name, sampler(), 0)
     search.learn(3000, lambda episodes, policy: seen.append(episodes))
     assert seen == list(range(10, 3001, 10))
     assert JUDGE.regret(search.policy)["train"] < 0.002  # the average path has 0.02
@@ -66,7 +67,7 @@ def test_a_search_finds_the_best_path_and_stops_at_its_budget(name: str) -> None
 @pytest.mark.parametrize("name", SEARCHES)
 def test_equal_seeds_search_equally(name: str) -> None:
     def totals(seed: int) -> list[float]:
-        search = SEARCHES[name](sampler(seed=seed), seed)
+        search = search_agent(name, sampler(seed=seed), seed)
         search.learn(300, lambda episodes, policy: None)
         return list(search.notes.totals)
 
@@ -109,3 +110,10 @@ def test_exchanged_paths_are_paths() -> None:
     paths = lattice.path(lattice.leaves)
     ends = lattice.follow(exchanged(paths, np.random.default_rng(0)))[:, -1]  # refuses what is no path
     assert np.isin(ends, lattice.leaves).all() and (ends != lattice.leaves).all()
+
+
+def test_wrong_priors_and_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="prior=-1: expected a number of plays of at least 0"):
+        RandomSearch(sampler(), 0, prior=-1)
+    with pytest.raises(UnknownNameError, match="did you mean 'evolution'"):
+        search_agent("evoltion", sampler(), 0)

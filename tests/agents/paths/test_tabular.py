@@ -120,6 +120,8 @@ def test_wrong_options_are_refused() -> None:
         QLearning(own, 0, states="nodes")
     with pytest.raises(ValueError, match="epsilon=1.5"):
         QLearning(own, 0, epsilon=1.5)
+    with pytest.raises(ValueError, match="rate_power=0.5: expected a power above 0.5"):
+        QLearning(own, 0, rate_power=0.5)
     with pytest.raises(ValueError, match="temper=-1"):
         ThompsonSampling(own, 0, temper=-1)
     with pytest.raises(UnknownNameError, match="q-learning-places"):
