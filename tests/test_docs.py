@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import gc
 import importlib
 import os
 import random
@@ -26,19 +27,15 @@ import evaluate
 import train_agent
 from agents.arguments import keyword_values, parse
 from agents.evaluation import evaluation_contexts, play
-from agents.policy import POLICIES
 from growenv import GrowthVectorEnv
-from growenv.growth import OPERATORS
-from growenv.hardware import METERS
-from growenv.networks import OPTIMIZERS
 from growenv.protection import PROTECTIONS
-from growenv.streams import DATASETS, DISTRIBUTIONS, SCENARIOS, NotVisibleError, datasets
+from growenv.registry import Registry
+from growenv.streams import SCENARIOS, NotVisibleError, datasets
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE, PLUGGING_IN = ROOT / "docs" / "architecture.md", ROOT / "docs" / "plugging-in.md"
 CONTINUAL = ROOT / "docs" / "continual.md"
-REGISTRIES = (DATASETS, DISTRIBUTIONS, SCENARIOS, PROTECTIONS, OPERATORS, METERS, OPTIMIZERS, POLICIES)
 FILE = re.compile(r"# ([\w-]+\.py)\n")  # the first line of a block that is a file of its own
 TYPES_ONLY = "TYPE_CHECKING"
 TINY = ["-n", "64", "--n-envs", "4", "--log-folder", "runs"]
@@ -92,7 +89,7 @@ def prose(text: str) -> str:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder to run in; what the pages register, import and draw is gone afterwards."""
-    for registry in REGISTRIES:
+    for registry in [each for each in gc.get_objects() if type(each) is Registry]:
         monkeypatch.setattr(registry, "_factories", dict(registry._factories))
     environments, modules = dict(gym.registry), set(sys.modules)
     generators = random.getstate(), np.random.get_state()
