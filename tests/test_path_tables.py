@@ -67,13 +67,13 @@ def test_an_interrupted_table_goes_on_where_it_was(tables: Path, monkeypatch: py
     whole = PathTable.load(path)
     (tables / "runs" / "digits" / "1.npz").unlink()
     (tables / "runs" / "digits" / "1.unfinished.npz").write_bytes(b"half of a file")
-    trained, count = [], path_tables.count_right
+    trained, count = [], path_tables.count_everywhere
 
-    def watched(training: Any, nodes: Any, trials: list[int], *rest: Any) -> Any:
+    def watched(training: Any, trials: list[int], *rest: Any, **options: Any) -> Any:
         trained.extend(trials)
-        return count(training, nodes, trials, *rest)
+        return count(training, trials, *rest, **options)
 
-    monkeypatch.setattr(path_tables, "count_right", watched)
+    monkeypatch.setattr(path_tables, "count_everywhere", watched)
     make(tables, tables=["digits"])
     assert trained == [1]
     np.testing.assert_array_equal(PathTable.load(path).validation, whole.validation)

@@ -68,6 +68,26 @@ def count_right(
     return Counted(visited, validation, test)
 
 
+def count_everywhere(training: PathTraining, trials: Sequence[int], most_rows: int = 64, *, level: int = 0) -> Counted:
+    """`count_right` at every node, shard by shard: memory holds the networks of one shard at a time.
+
+    Args:
+        training: trains and measures.
+        trials: which trials.
+        most_rows: rows of a stack; see `PathTraining.walk`.
+        level: the nodes at this level begin a shard each. What lies above them is trained for every shard again.
+
+    Raises:
+        ValueError: trials that do not exist, or a level that paths do not have.
+    """
+    lattice = training.problem.lattice
+    validation, test = np.full((2, len(trials), lattice.nodes), -1, dtype=np.int32)
+    for prefix in prefixes(lattice, level):
+        part = count_right(training, shard(lattice, int(prefix)), trials, most_rows)
+        validation[:, part.nodes], test[:, part.nodes] = part.validation, part.test
+    return Counted(np.arange(lattice.nodes), validation, test)
+
+
 def shard(lattice: Lattice, prefix: int) -> NDArray[np.int64]:
     """The ends of all paths that begin with the path to a node, (k,).
 

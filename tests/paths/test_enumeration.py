@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from growenv.paths.enumeration import count_right, prefixes, shard
+from growenv.paths.enumeration import count_everywhere, count_right, prefixes, shard
 from growenv.paths.lattice import Lattice
 from growenv.paths.training import PathTraining
 from tests.paths.test_training import small
@@ -48,18 +48,15 @@ def test_shards_of_nodes_that_do_not_exist_are_refused(node: int) -> None:
         shard(Lattice((2, 1)), node)
 
 
-@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("level", [0, 1, 2, 4])
 def test_shards_put_together_are_the_whole(level: int) -> None:
     about = small((2, 1), 1)
     training, lattice = PathTraining(about), about.lattice
     whole = count_right(training, lattice.leaves, [0, 1])
-    found = np.full((2, 2, lattice.nodes), -1)
-    for node in prefixes(lattice, level):
-        part = count_right(training, shard(lattice, int(node)), [0, 1])
-        found[0][:, part.nodes], found[1][:, part.nodes] = part.validation, part.test
-    np.testing.assert_array_equal(found[0], whole.validation)
-    np.testing.assert_array_equal(found[1], whole.test)
-    assert whole.nodes.tolist() == list(range(lattice.nodes)) and (whole.validation >= 0).all()
+    found = count_everywhere(training, [0, 1], level=level)
+    for name in ("nodes", "validation", "test"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert (found.validation >= 0).all() and (found.test >= 0).all()
 
 
 def test_only_ends_of_paths_are_tested_where_that_is_enough() -> None:
