@@ -26,6 +26,7 @@ HEAD = [
     "worst path",
     "SD of paths",
     "of trials",
+    "halves agree",
 ]
 
 
@@ -40,7 +41,8 @@ def path_tables() -> str:
             table(HEAD, lines),
             "Minibatches at each decision; trials to learn from and held out; validation and test samples. Then mean "
             "validation accuracy at the end over the trials to learn from, in percent: of the best path, of all, of "
-            "the worst one; the standard deviation between these means of paths; that of one path between trials.",
+            "the worst one; the standard deviation between these means of paths; that of one path between trials. Last, "
+            "the correlation between paths of the means over both halves of the trials.",
         ]
     )
 
@@ -51,9 +53,10 @@ def line(name: str, path: Path) -> list[str]:
         about, right = json.loads(str(file["about"])), file["validation"]
     problem, samples = about["problem"], about["samples"]
     config, trials, learned = problem["config"], len(problem["trials"]), (len(problem["trials"]) + 1) // 2
-    every = 100.0 * right[:learned, -paths_of(problem) :] / samples["validation"]
-    means, spread = every.mean(axis=0), every.std(axis=0, ddof=1).mean()
-    figures = (means.max(), means.mean(), means.min(), means.std(), spread)
+    every = 100.0 * right[:, -paths_of(problem) :] / samples["validation"]
+    means, held_out = every[:learned].mean(axis=0), every[learned:].mean(axis=0)
+    spread = every[:learned].std(axis=0, ddof=1).mean()
+    figures = (means.max(), means.mean(), means.min(), means.std(), spread, np.corrcoef(means, held_out)[0, 1])
     pooled = f" averaged down to {config['input_pool']}x{config['input_pool']}" if config["input_pool"] else ""
     return [
         f"`{IDS[name]}`",

@@ -70,8 +70,8 @@ def problem(dataset: str, trials: int, **options: Any) -> PathProblem:
 def problems() -> dict[str, PathProblem]:
     """What the tables are tables of."""
     return {
-        "digits": problem("digits", 16),
-        "fashion-mnist": problem("fashion-mnist", 6, input_pool=14, minibatches=20),
+        "digits": problem("digits", 40),
+        "fashion-mnist": problem("fashion-mnist", 24, input_pool=14, minibatches=20),
     }
 
 

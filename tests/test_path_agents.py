@@ -94,9 +94,13 @@ def test_the_sentence_follows_from_the_numbers(seconds: list[float | None], word
     below = [None if end is None else {"seconds": end, "episodes": 1} for end in seconds]
     orders = {"one": {"train": 0.005, "test": 0.03}, "other": {"train": 0.02, "test": 0.01}}
     last = {"test": {"mean": 0.04, "low": 0.035, "high": 0.045}}
-    text = block.sentence({"ppo": {"below": {"train": below}, "points": [last]}}, {"orders": orders})
+    ppo = {"below": {"train": below}, "points": [last], "final": {"test": [0.025, 0.03 - 1e-15, 0.065]}}
+    text = block.sentence({"ppo": ppo}, {"orders": orders})
     assert re.search(words, text)
-    assert text.endswith("On held-out trials, PPO regrets 4.00 [3.50, 4.50], and that order 3.00.")
+    assert text.endswith(
+        "On held-out trials, PPO regrets 4.00 [3.50, 4.50], and that order 3.00; 1 of 3 seeds regret less than it. "
+        "The best fixed order in hindsight regrets 1.00 there."
+    )
 
 
 def test_points_have_no_negative_zero() -> None:

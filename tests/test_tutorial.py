@@ -65,9 +65,10 @@ def test_the_table_of_tables_agrees_with_exact_planning() -> None:
     table = PathTable.load("digits")
     every = 100 * planning.returns(table, trials="train")
     means = every.mean(axis=0)
-    expected = [means.max(), means.mean(), means.min(), means.std(), every.std(axis=0, ddof=1).mean()]
+    agreement = np.corrcoef(means, planning.returns(table, trials="test").mean(axis=0))[0, 1]
+    expected = [means.max(), means.mean(), means.min(), means.std(), every.std(axis=0, ddof=1).mean(), agreement]
     cells = growth_paths_tables.line("digits", growth_paths_tables.TABLES / "digits.npz")
-    np.testing.assert_allclose([float(cell) for cell in cells[-5:]], expected, atol=0.0051)
+    np.testing.assert_allclose([float(cell) for cell in cells[-6:]], expected, atol=0.0051)
     config = table.problem.config
     assert cells[2] == f"{config.minibatches} of {config.batch_size}"
     assert cells[3] == f"{len(table.trials_of('train'))}, {len(table.trials_of('test'))}"

@@ -18,6 +18,8 @@ from agents.redrawing import student_quantile
 from agents.report.charts import canvas, png, quiet
 from agents.saving import write_atomically
 
+EQUAL = 1e-9
+"""Regrets of equal paths differ by rounding."""
 TITLES = {"train": "trials that agents learn from", "test": "held-out trials"}
 COLOURS = ("#c1440e", "#1f6f8b", "#6a4c93", "#2e7d32", "#b8860b", "#7a7a7a", "#ad1457", "#00695c", "#37474f")
 RANDOM, ORDER = "#000000", "#9e9e9e"
@@ -130,7 +132,7 @@ def _below(curve: Sequence[Mapping[str, Any]], split: str, bar: float) -> dict[s
     """Seconds and episodes from which on a curve stays below a bar."""
     first = None
     for point in reversed(curve):
-        if point["regret"][split] >= bar:
+        if point["regret"][split] >= bar - EQUAL:
             break
         first = point
     return None if first is None else {"seconds": first["seconds"], "episodes": first["episodes"]}

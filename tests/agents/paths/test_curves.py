@@ -70,12 +70,12 @@ def test_seeds_are_put_together_point_by_point() -> None:
         [point(10, 1.0, 0.5), point(20, 2.0, 0.1), point(40, 3.0, 0.1)],
         [point(10, 2.0, 0.1), point(20, 4.0, 0.3), point(40, 6.0, 0.2)],
     ]
-    found = together(curves, {"train": 0.2, "test": 1.0})
+    found = together(curves, {"train": 0.2 + 1e-15, "test": 1.0})
     assert [each["episodes"] for each in found["points"]] == [10, 20, 40]
     assert [each["seconds"] for each in found["points"]] == [1.5, 3.0, 4.5]
     assert [each["train"]["mean"] for each in found["points"]] == pytest.approx([0.3, 0.2, 0.15])
     assert found["final"] == {"train": [0.1, 0.2], "test": [0.0, 0.0]}
-    assert found["below"]["train"] == [{"seconds": 2.0, "episodes": 20}, None]  # it has to be below, and to stay there
+    assert found["below"]["train"] == [{"seconds": 2.0, "episodes": 20}, None]  # below by more than rounding, and to stay
     assert found["below"]["test"] == [{"seconds": 1.0, "episodes": 10}, {"seconds": 2.0, "episodes": 10}]
 
 
