@@ -41,8 +41,8 @@ def path_tables() -> str:
             table(HEAD, lines),
             "Minibatches at each decision; trials to learn from and held out; validation and test samples. Then mean "
             "validation accuracy at the end over the trials to learn from, in percent: of the best path, of all, of "
-            "the worst one; the standard deviation between these means of paths; that of one path between trials. Last, "
-            "the correlation between paths of the means over both halves of the trials.",
+            "the worst one; the standard deviation between these means of paths; that of one path between trials. "
+            "Last, how both halves of the trials agree: the correlation over paths of the means in one and the other.",
         ]
     )
 

@@ -75,7 +75,7 @@ def test_seeds_are_put_together_point_by_point() -> None:
     assert [each["seconds"] for each in found["points"]] == [1.5, 3.0, 4.5]
     assert [each["train"]["mean"] for each in found["points"]] == pytest.approx([0.3, 0.2, 0.15])
     assert found["final"] == {"train": [0.1, 0.2], "test": [0.0, 0.0]}
-    assert found["below"]["train"] == [{"seconds": 2.0, "episodes": 20}, None]  # below by more than rounding, and to stay
+    assert found["below"]["train"] == [{"seconds": 2.0, "episodes": 20}, None]  # by more than rounding, to the end
     assert found["below"]["test"] == [{"seconds": 1.0, "episodes": 10}, {"seconds": 2.0, "episodes": 10}]
 
 
