@@ -148,7 +148,7 @@ def train_one(args: Args, run: RunFolder, setting: dict[str, Any], state: dict[s
         env.close()
     recorder.finish()
     _end(tracker, run, complete=True)
-    print(f"trained for {model.num_timesteps:,} steps; best return on val: {recorder.best:.3f}", flush=True)
+    say(f"trained for {model.num_timesteps:,} steps; best return on {recorder.played}: {recorder.best:.3f}")
     if args.compare and is_growth(setting["env"]):
         with processes(cores()):
             compare(run, model.num_timesteps)

@@ -38,6 +38,8 @@ class PathTrials:
         judge: knows the table.
     """
 
+    played = "trials learned from"
+
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
 

@@ -72,6 +72,7 @@ class Recorder(BaseCallback):
         self.next_evaluation = int(extra.get("next_evaluation", 0))
         self.history = read_evaluations(run, int(extra.get("evaluations", 0)))
         self.latest: dict[str, Any] | None = None
+        self.played = evaluate.played if evaluate else "val"
         self._shown, self._waits = "", ""
         self._growth = False
         self._begun = self._line = self._written = self._captured = time.monotonic()
@@ -136,7 +137,7 @@ class Recorder(BaseCallback):
                 "num_timesteps": self.num_timesteps,
                 "val_return": mean,
                 "val_episodes": len(found.results),
-                "kept": "the best mean return on val at an evaluation",
+                "kept": f"the best mean return on {self.played} at an evaluation",
             }
             save_policy(self.run.path, (self.model.policy, {**self.manifest, "training": training}))
         figures = {"return": mean, **found.figures}
@@ -189,7 +190,7 @@ class Recorder(BaseCallback):
             self.logger.record("rollout/ep_rew_mean", float(np.mean(returns)))
         parts = [
             f"{self.num_timesteps:>9,} / {self.total:,} steps ({done:4.0%})",
-            f"val: {self._shown or '-'}",
+            f"{self.played}: {self._shown or '-'}",
             *([f"train return {np.mean(returns):.3f}"] if returns else []),
             *self._exploration(),
             *([self._waits] if self._waits else []),

@@ -35,7 +35,13 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Plays a policy on the same episodes whenever it is called."""
+    """Plays a policy on the same episodes whenever it is called.
+
+    Attributes:
+        played: what these episodes are, in words.
+    """
+
+    played: str
 
     def __call__(self, module: BasePolicy, manifest: Mapping[str, Any]) -> Evaluation:
         """Play the policy deterministically."""
@@ -49,6 +55,8 @@ class ValContexts:
         contexts: what to play.
         device: where the networks that grow live.
     """
+
+    played = "val"
 
     def __init__(self, config: GrowthConfig, contexts: Sequence[Context], device: str = "cpu") -> None:
         self.config = dataclasses.replace(config, accuracy_matrix=False)  # only the reward matters here
@@ -74,6 +82,8 @@ class SeededEpisodes:
         seed: seed of the first row.
         longest: decisions after which an episode counts as over.
     """
+
+    played = "val"
 
     def __init__(self, vec_env: VecEnv, seed: int, longest: int = 10_000) -> None:
         self.vec_env, self.seed, self.longest = vec_env, seed, longest

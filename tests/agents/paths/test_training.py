@@ -76,6 +76,8 @@ def test_a_run_trains_compares_and_resumes(
     assert train_agent.command([*words, "-n", "80"]) == 0
     (run,) = (tmp_path / "ppo").iterdir()
     shown = capsys.readouterr().out
+    assert "80 / 80 steps (100%) | trials learned from: return" in shown and "val" not in shown.split("regret in")[0]
+    assert "best return on trials learned from: 0." in shown
     assert "regret 0.0" in shown and "average over all paths" in shown and "layer-2-first, waits-last" in shown
     assert (run / "comparison.txt").read_text() in shown
     assert train_agent.command(["--resume", str(run), "-n", "160", "--no-compare"]) == 0
