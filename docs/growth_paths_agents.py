@@ -25,6 +25,16 @@ def path_agents() -> str:
     return "\n\n".join(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in files)
 
 
+def verdict() -> str:
+    """What PPO reaches on the table of digits, for README.md."""
+    path = RESULTS / "digits-final.json"
+    if not path.is_file():
+        return f"not run yet: `{COMMAND}`"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    said, seeds = sentence(results["agents"], results["references"]), len(results["settings"]["seeds"])
+    return f"{said} Regret is in points of accuracy, against the best of all orders; {seeds} seeds."
+
+
 def section(results: Mapping[str, Any], name: str) -> str:
     """Table, words and picture of one results file."""
     settings, references, agents = (results[key] for key in ("settings", "references", "agents"))
@@ -118,4 +128,4 @@ def points(share: float) -> str:
     return f"{100 * share + 0.0:.2f}".replace("-0.00", "0.00")
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"path-agents": path_agents}
+BLOCKS: dict[str, Callable[[], str]] = {"path-agents": path_agents, "path-agents-verdict": verdict}

@@ -79,7 +79,7 @@ def test_unknown_agents_are_refused(tmp_path: Path) -> None:
 
 def test_without_results_the_block_shows_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block, "RESULTS", tmp_path)
-    assert block.path_agents() == f"not run yet: `{block.COMMAND}`"
+    assert block.path_agents() == block.verdict() == f"not run yet: `{block.COMMAND}`"
 
 
 @pytest.mark.parametrize(
