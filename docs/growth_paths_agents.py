@@ -10,8 +10,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "growth-paths" / "agents"
-COMMAND = "python experiments/path_agents.py --processes 2"
+COMMAND = "python experiments/path_agents.py --elsewhere fashion-mnist --processes 2"
 SPLITS = ("train", "test")
+ELSEWHERE = "elsewhere"
 EQUAL = 1e-9
 """Regrets of equal paths differ by rounding."""
 TITLES = {"ppo": "PPO", "a2c": "A2C", "dqn": "DQN"}
@@ -31,7 +32,9 @@ def verdict() -> str:
     if not path.is_file():
         return f"not run yet: `{COMMAND}`"
     results = json.loads(path.read_text(encoding="utf-8"))
-    said, seeds = sentence(results["agents"], results["references"]), len(results["settings"]["seeds"])
+    settings = results["settings"]
+    said = sentence(results["agents"], results["references"], settings.get(ELSEWHERE))
+    seeds = len(settings["seeds"])
     return f"{said} Regret is in points of accuracy, against the best of all orders; {seeds} seeds."
 
 
@@ -39,15 +42,12 @@ def section(results: Mapping[str, Any], name: str) -> str:
     """Table, words and picture of one results file."""
     settings, references, agents = (results[key] for key in ("settings", "references", "agents"))
     ordered = sorted(agents, key=lambda agent: agents[agent]["points"][-1]["train"]["mean"])
-    head = [
-        "agent",
-        "regret, trials learned from",
-        "held-out trials",
-        "below all fixed orders after",
-        "seconds",
-    ]
-    lines = [agent_row(TITLES.get(agent, agent), agents[agent]) for agent in ordered]
-    lines += [reference_row(*line) for line in compared(references)]
+    splits = list(references["optimum"])
+    elsewhere = [f"on `{settings['elsewhere']}`"] if ELSEWHERE in splits else []
+    judged = ["regret, trials learned from", "held-out trials", *elsewhere]
+    head = ["agent", *judged, "below all fixed orders after", "seconds"]
+    lines = [agent_row(TITLES.get(agent, agent), agents[agent], splits) for agent in ordered]
+    lines += [reference_row(*line, splits) for line in compared(references)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *lines])
     trials, orders = settings["trials"], len(references["orders"])
     price = f", price {settings['price']:g}" if settings["price"] else ""
@@ -55,21 +55,21 @@ def section(results: Mapping[str, Any], name: str) -> str:
         f"Table `{settings['table']}`, objective `{settings['objective']}`{price}; regret in points of "
         f"{settings['metric']} accuracy, {references['paths']:,} paths, {orders} fixed orders; "
         f"{settings['episodes']:,} episodes, {trials['train']} trials learned from and {trials['test']} held out; "
-        f"{len(settings['seeds'])} seeds, mean and Student's 95 % interval. The fourth column: episodes from which on "
-        "the regret stays below that of the best fixed order on the trials learned from, median of the seeds that get "
-        "there, and how many do."
+        f"{len(settings['seeds'])} seeds, mean and Student's 95 % interval. *Below all fixed orders*: episodes from "
+        "which on the regret stays below that of the best fixed order on the trials learned from, median of the seeds "
+        "that get there, and how many do."
     )
-    verdict = sentence(agents, references) if "ppo" in agents else ""
+    verdict = sentence(agents, references, settings.get(ELSEWHERE)) if "ppo" in agents else ""
     picture = f"![Regret against episodes](results/growth-paths/agents/{name}.png)"
     return "\n\n".join(part for part in (words, table, verdict, picture) if part)
 
 
-def agent_row(name: str, agent: Mapping[str, Any]) -> list[str]:
+def agent_row(name: str, agent: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
     """One agent's line."""
     last, below = agent["points"][-1], agent["below"]["train"]
     reached = [each["episodes"] for each in below if each]
     first = f"{median(reached):,.0f} ({len(reached)} of {len(below)})" if reached else f"never (0 of {len(below)})"
-    return [name, *(band(last[split]) for split in SPLITS), first, f"{last['seconds']:.0f}"]
+    return [name, *(band(last[split]) for split in splits), first, f"{last['seconds']:.0f}"]
 
 
 def compared(references: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
@@ -84,12 +84,12 @@ def compared(references: Mapping[str, Any]) -> list[tuple[str, Mapping[str, floa
     ]
 
 
-def reference_row(name: str, regret: Mapping[str, float]) -> list[str]:
+def reference_row(name: str, regret: Mapping[str, float], splits: Sequence[str]) -> list[str]:
     """One line that is known and not learned."""
-    return [name, *(points(regret[split]) for split in SPLITS), "", ""]
+    return [name, *(points(regret[split]) for split in splits), "", ""]
 
 
-def sentence(agents: Mapping[str, Any], references: Mapping[str, Any]) -> str:
+def sentence(agents: Mapping[str, Any], references: Mapping[str, Any], elsewhere: str | None = None) -> str:
     """Whether PPO is below every fixed order, and what is left of that elsewhere, in words that follow from numbers."""
     below = agents["ppo"]["below"]["train"]
     seconds = [each["seconds"] for each in below if each]
@@ -102,11 +102,20 @@ def sentence(agents: Mapping[str, Any], references: Mapping[str, Any]) -> str:
         said = f"No seed of PPO ends below {best}."
     found, held_out = agents["ppo"]["points"][-1]["test"], agents["ppo"]["final"]["test"]
     less = sum(regret < order["test"] - EQUAL for regret in held_out)
-    hindsight = min(regret["test"] for regret in references["orders"].values())
-    return (
+    hindsight = {split: points(min(each[split] for each in references["orders"].values())) for split in order}
+    said = (
         f"{said} On held-out trials, PPO regrets {band(found)}, and that order {points(order['test'])}; {less} of "
-        f"{len(held_out)} seeds regret less than it. The best fixed order in hindsight regrets {points(hindsight)} "
+        f"{len(held_out)} seeds regret less than it. The best fixed order in hindsight regrets {hindsight['test']} "
         "there."
+    )
+    if not elsewhere:
+        return said
+    chosen, random = (points(references[name][ELSEWHERE]) for name in ("chosen on train", "random"))
+    return (
+        f"{said} On `{elsewhere}`, where it never learned, PPO regrets "
+        f"{band(agents['ppo']['points'][-1][ELSEWHERE])}, the best path of the trials learned from {chosen}, that "
+        f"order {points(order[ELSEWHERE])}, the best one in hindsight {hindsight[ELSEWHERE]}, and the average path "
+        f"{random}."
     )
 
 

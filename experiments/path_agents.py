@@ -1,13 +1,15 @@
 """How close to the known optimum of a lattice of growth paths do agents come, and after how many episodes?
 
-    python experiments/path_agents.py --processes 2
+    python experiments/path_agents.py --elsewhere fashion-mnist --processes 2
+    python experiments/path_agents.py --objective anytime --processes 2
+    python experiments/path_agents.py --table fashion-mnist --elsewhere digits --processes 2
     python docs/figures.py
 
 Every agent plays the same number of episodes with each seed. It is told the rewards of the episodes that it plays, each
 in a trial drawn at random among the first half of the trials, and nothing else; the lattice is known, the table is not.
-Now and then its best actions are played in every trial of that half and of the held-out half. Regret is what the best
-single path of a half gets on average, minus what the agent gets. Runs are kept, so after a kill the same command goes
-on. Writes <table>-<objective>.json and .png.
+Now and then its best actions are played in every trial of that half, of the held-out half and, with ``--elsewhere``, of
+another table. Regret is what the best single path gets there on average, minus what the agent gets. Runs are kept, so
+after a kill the same command goes on. Writes <table>-<objective>.json and .png.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from agents.arguments import option, run_script  # noqa: E402
 from agents.parallel import processes, spread  # noqa: E402
 from agents.paths.by_name import AGENTS, make_agent, recipe  # noqa: E402
 from agents.paths.curves import Curve, checkpoints, draw, together  # noqa: E402
-from agents.paths.judging import SPLITS, Judge  # noqa: E402
+from agents.paths.judging import Judge  # noqa: E402
 from agents.saving import read_json, write_json  # noqa: E402
 from agents.training.run_folder import versions  # noqa: E402
 from agents.training.several_seeds import parse_seeds  # noqa: E402
@@ -45,6 +47,7 @@ class Args:
     """Options of the command line."""
 
     table: str = option("digits", "digits, fashion-mnist, or the path of a table")
+    elsewhere: str = option("", "another table, by name or path, in which agents are judged as well; none by default")
     objective: str = option("final", "what a return is: final or anytime")
     price: float = option(0.0, "accuracy lost if all decisions trained the target")
     agents: list[str] = option(list(AGENTS), "agents by name")
@@ -82,7 +85,8 @@ def main(args: Args) -> None:
         )
     seeds, wanted = parse_seeds(args.seeds), checkpoints(args.episodes)
     table = PathTable.load(args.table)
-    judge = Judge(table, Objective(args.objective, args.price))
+    other = PathTable.load(args.elsewhere) if args.elsewhere else None
+    judge = Judge(table, Objective(args.objective, args.price), other)
     folder, contents = Path(args.runs), digest(judge)
     runs = [Run(agent, seed, args.episodes) for seed in seeds for agent in args.agents]
     missing = [run for run in runs if not run.file(folder, contents).is_file()]
@@ -110,8 +114,9 @@ def play(judge: Judge, wanted: Sequence[int], run: Run) -> list[dict[str, Any]]:
 
 def digest(judge: Judge) -> str:
     """A short name of what is played."""
-    table, objective = judge.table, judge.objective
-    numbers = hashlib.sha256(table.validation.tobytes() + table.test.tobytes())
+    objective, numbers = judge.objective, hashlib.sha256()
+    for table in filter(None, (judge.table, judge.elsewhere)):
+        numbers.update(table.validation.tobytes() + table.test.tobytes())
     numbers.update(json.dumps([objective.kind, objective.price, objective.metric]).encode())
     return numbers.hexdigest()[:12]
 
@@ -119,7 +124,7 @@ def digest(judge: Judge) -> str:
 def results(args: Args, judge: Judge, curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
     """Everything that is written."""
     references = judge.references()
-    bar = {split: min(regret[split] for regret in references["orders"].values()) for split in SPLITS}
+    bar = {split: min(regret[split] for regret in references["orders"].values()) for split in judge.splits}
     return {
         "settings": {
             "table": Path(args.table).stem,
@@ -128,7 +133,8 @@ def results(args: Args, judge: Judge, curves: Mapping[str, Sequence[Sequence[Map
             "metric": judge.objective.metric,
             "steps": list(judge.table.problem.steps),
             "waits": judge.table.problem.waits,
-            "trials": {split: len(judge.table.trials_of(split)) for split in SPLITS},
+            **({"elsewhere": Path(args.elsewhere).stem} if args.elsewhere else {}),
+            "trials": {split: judge.trials(split) for split in judge.splits},
             "episodes": args.episodes,
             "seeds": list(parse_seeds(args.seeds)),
             "processes": args.processes,
@@ -151,7 +157,7 @@ def write(out: Path, name: str, found: Mapping[str, Any]) -> None:
 def line(run: Run, points: Sequence[Mapping[str, Any]]) -> str:
     """What is printed of a finished run."""
     last = points[-1]
-    regret = ", ".join(f"{split} {100 * last['regret'][split]:.2f}" for split in SPLITS)
+    regret = ", ".join(f"{split} {100 * value:.2f}" for split, value in last["regret"].items())
     now = time.strftime("%H:%M:%S")
     return f"{now} {run.agent} seed {run.seed}: regret in points {regret}; {last['seconds']:.0f} s"
 

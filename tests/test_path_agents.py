@@ -53,6 +53,22 @@ def test_the_study_writes_curves_and_goes_on_where_it_stopped(
     assert "| thompson | " in shown and "| PPO | " in shown and "1,024 episodes" in shown
 
 
+def test_agents_are_judged_on_another_table_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up((2, 2), 1, trials=6, noise=0.01).save(tmp_path / "other.npz")
+    path_agents.main(arguments(tmp_path, elsewhere=str(tmp_path / "other.npz")))
+    path_agents.main(arguments(tmp_path, seeds="0", out=str(tmp_path / "without")))
+    assert len(list((tmp_path / "runs").iterdir())) == 2, "a run without the other table is another one"
+    found, alone = (json.loads((tmp_path / out / "small-final.json").read_text()) for out in ("out", "without"))
+    assert found["settings"]["elsewhere"] == "other" and found["settings"]["trials"]["elsewhere"] == 6
+    for agent in ("ppo", "thompson"):
+        final = found["agents"][agent]["final"]
+        assert len(final["elsewhere"]) == 2
+        assert {split: final[split][:1] for split in alone["agents"][agent]["final"]} == alone["agents"][agent]["final"]
+    monkeypatch.setattr(block, "RESULTS", tmp_path / "out")
+    shown = block.path_agents()
+    assert "| on `other` |" in shown and "On `other`, where it never learned, PPO regrets " in shown
+
+
 def test_another_objective_is_another_run(tmp_path: Path) -> None:
     for changes in ({}, {"objective": "anytime"}, {"price": 0.5}):
         path_agents.main(arguments(tmp_path, agents=["thompson"], seeds="0", episodes=32, **changes))

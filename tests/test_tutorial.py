@@ -57,7 +57,7 @@ def test_orders_stand_between_the_best_path_and_the_average_the_best_first(
 def test_without_results_the_commands_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tutorial, "RESULTS", tmp_path / "none.json")
     monkeypatch.setattr(growth_paths_tables, "TABLES", tmp_path)
-    assert tutorial.orders() == "not run yet: `python experiments/path_agents.py --processes 2`"
+    assert tutorial.orders() == f"not run yet: `{tutorial.COMMAND}`"
     assert growth_paths_tables.path_tables() == "not made yet: `python experiments/path_tables.py --processes 2`"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from agents.paths.judging import SPLITS, Judge
+from agents.paths.judging import ELSEWHERE, Judge
 from agents.policy import Policy
 from agents.redrawing import student_quantile
 from agents.report.charts import canvas, png, quiet
@@ -20,7 +20,7 @@ from agents.saving import write_atomically
 
 EQUAL = 1e-9
 """Regrets of equal paths differ by rounding."""
-TITLES = {"train": "trials that agents learn from", "test": "held-out trials"}
+TITLES = {"train": "trials that agents learn from", "test": "held-out trials", ELSEWHERE: "trials of {}"}
 COLOURS = ("#c1440e", "#1f6f8b", "#6a4c93", "#2e7d32", "#b8860b", "#7a7a7a", "#ad1457", "#00695c", "#37474f")
 RANDOM, ORDER = "#000000", "#9e9e9e"
 
@@ -55,7 +55,7 @@ class Curve:
         wanted: checkpoints in episodes.
 
     Attributes:
-        points: what was measured, plain types: episodes, environment steps, seconds, and regret of each half.
+        points: what was measured, plain types: episodes, environment steps, seconds, and regret of each split.
     """
 
     judge: Judge
@@ -105,12 +105,12 @@ def together(curves: Sequence[Sequence[Mapping[str, Any]]], bar: Mapping[str, fl
 
     Args:
         curves: points of `Curve` for each seed, all after equally many episodes.
-        bar: for each half the regret that is to be undercut, that of the best fixed order for example.
+        bar: for each split the regret that is to be undercut, that of the best fixed order for example.
 
     Returns:
-        ``points``: episodes, mean seconds, and for each half mean and interval of regret; ``final``: for each half the
-        last regret of each seed; ``below``: for each half the seconds and episodes of each seed's first measurement
-        from which on its regret stays below the bar, None where it is not below at the end.
+        ``points``: episodes, mean seconds, and for each split mean and interval of regret; ``final``: for each split
+        the last regret of each seed; ``below``: for each split the seconds and episodes of each seed's first
+        measurement from which on its regret stays below the bar, None where it is not below at the end.
 
     Raises:
         ValueError: no curves, or curves measured after other numbers of episodes.
@@ -120,11 +120,11 @@ def together(curves: Sequence[Sequence[Mapping[str, Any]]], bar: Mapping[str, fl
         raise ValueError(f"curves measured at {sorted(places)}: expected one curve or more, all at the same episodes")
     points = []
     for column in zip(*curves, strict=True):
-        regret = {split: mean_band([point["regret"][split] for point in column]) for split in SPLITS}
+        regret = {split: mean_band([point["regret"][split] for point in column]) for split in bar}
         seconds = round(float(np.mean([point["seconds"] for point in column])), 2)
         points.append({"episodes": column[0]["episodes"], "seconds": seconds, **regret})
-    below = {split: [_below(curve, split, bar[split]) for curve in curves] for split in SPLITS}
-    final = {split: [curve[-1]["regret"][split] for curve in curves] for split in SPLITS}
+    below = {split: [_below(curve, split, bar[split]) for curve in curves] for split in bar}
+    final = {split: [curve[-1]["regret"][split] for curve in curves] for split in bar}
     return {"points": points, "final": final, "below": below}
 
 
@@ -139,14 +139,16 @@ def _below(curve: Sequence[Mapping[str, Any]], split: str, bar: float) -> dict[s
 
 
 def draw(results: Mapping[str, Any], path: str | Path) -> None:
-    """Draw regret against episodes for all agents, a panel for each half, as a PNG file.
+    """Draw regret against episodes for all agents, a panel for each split, as a PNG file.
 
     Args:
-        results: ``agents``, what `together` returned by name, and ``references``, see `Judge.references`.
+        results: ``agents``, what `together` returned by name, ``references``, see `Judge.references`, and, where
+            there is another table, its name in ``settings`` under ``elsewhere``.
         path: file to write.
     """
-    figure = canvas(13.0, 5.6)
-    for axes, split in zip(figure.subplots(1, 2, sharey=True), SPLITS, strict=True):
+    splits = list(results["references"]["optimum"])
+    figure = canvas(2.4 + 5.3 * len(splits), 5.6)
+    for axes, split in zip(figure.subplots(1, len(splits), sharey=True), splits, strict=True):
         _panel(axes, results, split)
     figure.axes[0].set_ylabel("regret in points (optimum minus mean return)", fontsize=9)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -161,10 +163,10 @@ def _panel(axes: Axes, results: Mapping[str, Any], split: str) -> None:
         axes.axhline(100 * regret[split], color=ORDER, linestyle="--", linewidth=0.7, label=label)
     label = "average over all paths"
     axes.axhline(100 * references["random"][split], color=RANDOM, linestyle="--", linewidth=1.4, label=label)
-    if split == "test":
+    if split != "train":
         chosen = 100 * references["chosen on train"][split]
         axes.axhline(chosen, color=RANDOM, linestyle=":", linewidth=1.2)
-        words = "the path that is best on the other trials"
+        words = "the path that is best in trials learned from"
         axes.annotate(words, (0.02, chosen), xycoords=("axes fraction", "data"), va="bottom", fontsize=7)
     for (name, agent), colour in zip(results["agents"].items(), COLOURS, strict=False):
         episodes = [point["episodes"] for point in agent["points"]]
@@ -174,7 +176,7 @@ def _panel(axes: Axes, results: Mapping[str, Any], split: str) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("episodes", fontsize=9)
     axes.axhline(0.0, color="#000000", linewidth=0.8)
-    quiet(axes, TITLES[split])
+    quiet(axes, TITLES[split].format(results.get("settings", {}).get(ELSEWHERE)))
 
 
 def _column(points: Sequence[Mapping[str, Any]], split: str, end: str) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import pytest
 
 from agents.paths.judging import SPLITS, Judge
 from agents.paths.orders import playing
+from growenv.paths import planning
 from growenv.paths.objective import Objective
 from growenv.paths.planning import optimal_actions
 from growenv.paths.table import PathTable
@@ -67,3 +68,22 @@ def test_a_table_of_one_trial_has_nothing_held_out() -> None:
     small: PathTable = made_up((1, 1), trials=1)
     with pytest.raises(ValueError, match="no trials for 'test'"):
         Judge(small)
+
+
+def test_another_table_is_judged_in_all_of_its_trials() -> None:
+    other = made_up((2, 2), 1, trials=3, noise=0.02)
+    judge, there = Judge(TABLE, elsewhere=other), planning.returns(other, trials="all").mean(axis=0)
+    best = optimal_actions(TABLE, trials="train")
+    reached = other.accuracy("validation")[:, other.lattice.follow(best)[-1]].mean()
+    assert judge.splits == ("train", "test", "elsewhere") and judge.trials("elsewhere") == 3
+    references, here = judge.references(), Judge(TABLE).references()
+    found = judge.regret(lambda rows: playing(TABLE.lattice, best, rows))
+    assert found["elsewhere"] == pytest.approx(there.max() - reached) == references["chosen on train"]["elsewhere"]
+    assert references["random"]["elsewhere"] == pytest.approx(there.max() - there.mean())
+    for name in ("optimum", "clairvoyant", "random", "chosen on train"):
+        assert {split: references[name][split] for split in SPLITS} == here[name]
+
+
+def test_another_table_has_the_same_paths() -> None:
+    with pytest.raises(ValueError, match=r"steps=\(2, 1\), waits=1: expected the same paths as here"):
+        Judge(TABLE, elsewhere=made_up((2, 1), 1))
