@@ -16,6 +16,9 @@ SIZES = np.array([125, 1632, 9935, 29125, 48837, 50645, 31234, 11135, 1949, 139]
 """Paths of the lattice of 10 + 10 steps in ten strata of equal width in lead."""
 MIDDLES = np.arange(-0.9, 1.0, 0.2)
 TRIALS = 5
+NOBODY: dict[str, float] = {"top": 90.0, "path": 0.0, "cell": 0.4, "slope": 0.0}
+SOMEBODY = {**NOBODY, "path": 0.4, "slope": 1.0}
+"""Effects of studies in which nothing matters, and in which paths do."""
 
 
 def lead_variance() -> float:
